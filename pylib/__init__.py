@@ -1,0 +1,1 @@
+"""Trivium: self-supervised speech, audio-visual speech and disentangled speech in one house."""

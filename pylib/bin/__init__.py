@@ -1,0 +1,1 @@
+"""Argument parsing, one file per verb: `python -m pylib.bin.<verb>`."""
