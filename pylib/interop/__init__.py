@@ -1,0 +1,1 @@
+"""Checkpoints of fairseq, transformers and torchaudio, in and out."""

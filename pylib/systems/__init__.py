@@ -1,0 +1,1 @@
+"""One file per system; the parents of a system are configurations of it."""

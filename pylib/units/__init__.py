@@ -1,0 +1,1 @@
+"""Units: k-means, label files and rates, letters, and the quality of units. No torch here."""
