@@ -1,0 +1,186 @@
+"""Kaldi's filter banks and MFCC: the one place that knows torchaudio's Kaldi-compliant front end.
+
+`torchaudio.compliance.kaldi` makes its window, mel banks and DCT anew for every utterance and
+allocates some ten matrices of the utterance's size. `KaldiFrontend` makes the tables once, with the
+library's own functions, and runs the library's operations in its order over blocks of frames in
+buffers that stay in the cache. The numbers are the library's, bit for bit (tests/features), at about
+twice its speed (tests/bench/bench_features.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torchaudio
+import torchaudio.compliance.kaldi as kaldi
+from torch import Tensor
+
+from pylib.corpus.errors import UserError
+
+Features = npt.NDArray[np.float32]
+
+# Constants of Kaldi that the library does not let one choose for these two kinds of features.
+_PREEMPHASIS = 0.97
+_POVEY_POWER = 0.85
+_LOW_HZ = 20.0
+# Frames of one block: 256 x 512 floats are 0.5 MB, which fits the second-level cache.
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class FrontendConfig:
+    """What is computed; recorded beside the features.
+
+    Samples are taken in [-1, 1] (not Kaldi's 16-bit range), without dither, so that features are a
+    function of the audio alone. In log-mel the scale is a constant, log(2^30) below Kaldi's.
+    """
+
+    kind: Literal["fbank", "mfcc"]
+    rate: int = 16000  # Hz of the audio
+    frame_length_ms: float = 25.0
+    frame_shift_ms: float = 10.0
+    mel_bins: int = 80  # `num_mel_bins`
+    cepstra: int = 0  # `num_ceps`, with C0 instead of the energy; 0 = filter banks
+    lifter: float = 0.0  # `cepstral_lifter`
+    delta_order: int = 0  # 2 appends deltas and their deltas (window 5, edges replicated)
+
+    @classmethod
+    def preset(cls, kind: str) -> FrontendConfig:
+        """`fbank`: 80-d log-mel. `mfcc`: 13 cepstra of 23 mels with deltas, 39-d (mt4ssl.md 8.2).
+
+        Raises:
+            UserError: another name.
+        """
+        if kind == "fbank":
+            return cls(kind="fbank")
+        if kind == "mfcc":
+            return cls(kind="mfcc", mel_bins=23, cepstra=13, lifter=22.0, delta_order=2)
+        raise UserError(f"feature kind '{kind}': unknown: use fbank or mfcc")
+
+    @property
+    def window(self) -> int:
+        """Samples of a frame."""
+        return int(self.rate * self.frame_length_ms * 0.001)
+
+    @property
+    def shift(self) -> int:
+        """Samples from frame to frame."""
+        return int(self.rate * self.frame_shift_ms * 0.001)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.rate / self.shift
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a frame."""
+        return (self.cepstra or self.mel_bins) * (1 + self.delta_order)
+
+    def num_frames(self, samples: int) -> int:
+        """Frames of an utterance: only whole windows count (Kaldi's snip-edges)."""
+        return 0 if samples < self.window else (samples - self.window) // self.shift + 1
+
+    def describe(self) -> dict[str, Any]:
+        """For the metadata file: everything that decides the numbers."""
+        return {"sample_range": "[-1, 1]", "dither": 0.0, **asdict(self)}
+
+
+class KaldiFrontend:
+    """Features of one utterance after the other, on one CPU thread.
+
+    Not safe for two threads at once: the buffers are shared from call to call.
+    """
+
+    def __init__(self, config: FrontendConfig) -> None:
+        self.config = config
+        width = config.window
+        padded = 1 << (width - 1).bit_length()
+        banks, _ = kaldi.get_mel_banks(
+            config.mel_bins, padded, float(config.rate), _LOW_HZ, 0.0, 100.0, -500.0, 1.0
+        )
+        # (bins, padded/2 + 1): the library's banks stop short of the Nyquist bin.
+        self._banks = torch.nn.functional.pad(banks, (0, 1))
+        self._window = torch.hann_window(width, periodic=False).pow(_POVEY_POWER)
+        self._floor = torch.tensor(torch.finfo(torch.float32).eps)
+        self._dct, self._lift = _cepstral_tables(config)
+        self._frames = torch.empty(_BLOCK, width)
+        self._mean = torch.empty(_BLOCK, 1)
+        self._padded = torch.zeros(_BLOCK, padded)
+        self._spectrum = torch.empty(_BLOCK, padded // 2 + 1, dtype=torch.complex64)
+
+    def __call__(self, samples: npt.NDArray[np.float32]) -> Features:
+        """Features of an utterance.
+
+        Args:
+            samples: float32 (N,) in [-1, 1] at `config.rate` Hz.
+
+        Returns:
+            float32 (F, D), F = `config.num_frames(N)`, D = `config.dim`.
+
+        Raises:
+            UserError: fewer samples than one frame.
+        """
+        count = self.config.num_frames(len(samples))
+        if count == 0:
+            raise UserError(
+                f"{len(samples)} samples are less than one frame of {self.config.window}: leave "
+                "the utterance out (steps/subset_data_dir.sh), it cannot be trained on or scored"
+            )
+        with torch.inference_mode():
+            power = self._power(torch.from_numpy(np.ascontiguousarray(samples)), count)
+            mel = torch.mm(power, self._banks.T)
+            mel = torch.maximum(mel, self._floor, out=mel).log_()
+            if self._dct is not None and self._lift is not None:
+                mel = mel.matmul(self._dct).mul_(self._lift)
+            out: Features = _with_deltas(mel, self.config.delta_order).numpy()
+        return out
+
+    def _power(self, samples: Tensor, count: int) -> Tensor:
+        """Power spectrum (F, padded/2 + 1) of the windowed frames."""
+        width, shift = self.config.window, self.config.shift
+        views = samples.as_strided((count, width), (shift, 1))
+        power = torch.empty(count, self._spectrum.shape[1])
+        for start in range(0, count, _BLOCK):
+            view = views[start : start + _BLOCK]
+            n = len(view)
+            frames, padded = self._frames[:n], self._padded[:n]
+            torch.mean(view, 1, keepdim=True, out=self._mean[:n])
+            torch.sub(view, self._mean[:n], out=frames)
+            # x[t] - 0.97 x[t-1], the first sample being its own predecessor.
+            part = padded[:, :width]
+            torch.mul(frames[:, :-1], _PREEMPHASIS, out=part[:, 1:])
+            torch.mul(frames[:, :1], _PREEMPHASIS, out=part[:, :1])
+            torch.sub(frames, part, out=part).mul_(self._window)
+            torch.fft.rfft(padded, out=self._spectrum[:n])
+            torch.abs(self._spectrum[:n], out=power[start : start + n]).pow_(2.0)
+        return power
+
+
+def _cepstral_tables(config: FrontendConfig) -> tuple[Tensor | None, Tensor | None]:
+    """DCT (mels, cepstra) and lifter (1, cepstra), as Kaldi scales them; None for filter banks."""
+    if not config.cepstra:
+        return None, None
+    if config.cepstra > config.mel_bins:
+        raise ValueError(f"{config.cepstra} cepstra of {config.mel_bins} mel bins")
+    dct = torchaudio.functional.create_dct(config.mel_bins, config.mel_bins, "ortho")
+    dct[:, 0] = math.sqrt(1 / float(config.mel_bins))
+    index = torch.arange(config.cepstra)
+    lifter = config.lifter
+    scale = 1.0 + 0.5 * lifter * torch.sin(math.pi * index / lifter) if lifter else index * 0 + 1.0
+    return dct[:, : config.cepstra], scale.unsqueeze(0)
+
+
+def _with_deltas(features: Tensor, order: int) -> Tensor:
+    """(F, C) -> (F, C x (1 + order)): deltas, and deltas of deltas, appended."""
+    if order == 0:
+        return features
+    parts = [features.T.contiguous()]
+    for _ in range(order):
+        parts.append(torchaudio.functional.compute_deltas(parts[-1]))
+    return torch.cat(parts).T.contiguous()
