@@ -1,0 +1,142 @@
+"""One speaker's share of the built-in corpus, made in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from pylib.corpus.errors import UserError
+from pylib.corpus.mini import channel
+from pylib.corpus.mini.config import MiniCorpusConfig
+from pylib.corpus.mini.espeak import Speech, Synthesiser
+from pylib.corpus.mini.phones import SILENCE, fold_phone, merge_phones
+from pylib.corpus.mini.plan import ReadingList
+
+UTTERANCES_PER_CHAPTER = 40
+
+
+@dataclass
+class Reading:
+    """What a speaker has read: lines for the files that speakers share."""
+
+    index: int
+    seconds: float = 0.0
+    labelled_seconds: float = 0.0
+    utterances: int = 0
+    skipped: int = 0
+    phones: list[str] = field(default_factory=list)  # CTM lines
+    labelled: list[str] = field(default_factory=list)  # utterance ids
+
+
+def _timeline(
+    speech: Speech, factor: float, lead: float
+) -> tuple[list[tuple[str, float, float]], float]:
+    """Phones with times in the final audio, silence before the first one included.
+
+    Returns:
+        (phones, end of speech), in s; the last phone is a sound.
+    """
+    clock = speech.rate * factor
+    times = [(fold_phone(name), lead + sample / clock) for name, sample in speech.phones]
+    phones = merge_phones([(SILENCE, 0.0), *times], lead + speech.end / clock)
+    if phones and phones[-1][0] == SILENCE:
+        phones.pop()
+    return phones, phones[-1][2] if phones else 0.0
+
+
+def _say(
+    synthesiser: Synthesiser, item: ReadingList, config: MiniCorpusConfig, number: int
+) -> tuple[np.ndarray, list[tuple[str, float, float]]]:
+    """Audio at 16 kHz before the channel (silence around it), and its phone times."""
+    speaker = item.speaker
+    rng = np.random.default_rng([config.seed, speaker.index, 1, number])
+    ratio, factor = channel.warp_fraction(synthesiser.rate, speaker.warp)
+    speech = synthesiser.say(item.sentences[number].lower() + ".")
+    lead, trail = rng.uniform(0.1, 0.4, size=2)
+    lead = round(lead * channel.RATE) / channel.RATE
+    phones, end = _timeline(speech, factor, lead)
+    if not phones:
+        raise UserError(f"espeak-ng: no phones for {item.sentences[number]!r}: change the text")
+    body = channel.resample(speech.samples, ratio)
+    size = round((end + trail) * channel.RATE)
+    samples = np.zeros(size)
+    start = round(lead * channel.RATE)
+    stop = min(size, start + len(body))
+    samples[start:stop] = body[: stop - start]
+    phones.append((SILENCE, end, size / channel.RATE))
+    return samples, phones
+
+
+def _write_flac(path: Path, samples: np.ndarray) -> None:
+    """int16 (N,) as 16 kHz mono FLAC."""
+    soundfile.write(path, samples, channel.RATE, subtype="PCM_16", format="FLAC")
+
+
+def _phone_lines(utterance: str, phones: list[tuple[str, float, float]]) -> list[str]:
+    """CTM lines whose rounded times still tile the utterance."""
+    lines = []
+    for name, start, end in phones:
+        first, last = round(start, 4), round(end, 4)
+        lines.append(f"{utterance} 1 {first:.4f} {last - first:.4f} {name}")
+    return lines
+
+
+def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Reading:
+    """Write all chapters of one speaker below `root`/<subset>.
+
+    Must run in a process that has not used espeak before (see `espeak`).
+
+    Raises:
+        UserError: too few sentences of an allowed length for the minutes asked for.
+    """
+    speaker = item.speaker
+    synthesiser = Synthesiser()
+    synthesiser.set_voice(f"{speaker.accent}+{speaker.voice}")
+    # What the warp will speed up is spoken slower before.
+    synthesiser.set_parameter("rate", round(speaker.rate / speaker.warp))
+    synthesiser.set_parameter("pitch", speaker.pitch)
+    synthesiser.set_parameter("range", speaker.pitch_range)
+    rng = np.random.default_rng([config.seed, speaker.index, 0])
+    equaliser = channel.equaliser(rng, config.eq_db)
+    result = Reading(speaker.index)
+    texts: dict[str, list[str]] = {}
+    for number in range(len(item.sentences)):
+        if result.seconds >= item.seconds:
+            break
+        samples, phones = _say(synthesiser, item, config, number)
+        seconds = len(samples) / channel.RATE
+        if not config.min_seconds <= seconds <= config.max_seconds:
+            result.skipped += 1
+            continue
+        if result.utterances % UTTERANCES_PER_CHAPTER == 0:
+            chapter = str(100000 + 13 * speaker.index + len(texts))
+            response = np.convolve(equaliser, channel.room(rng, speaker.reverberation))
+            folder = root / speaker.subset / str(speaker.reader) / chapter
+            folder.mkdir(parents=True)
+            texts[chapter] = []
+        name = f"{speaker.reader}-{chapter}-{result.utterances % UTTERANCES_PER_CHAPTER:04d}"
+        noise = channel.coloured_noise(rng, len(samples), speaker.noise_colour)
+        snr = speaker.snr + rng.uniform(-2, 2)
+        _write_flac(
+            folder / f"{name}.flac", channel.record(samples, response, noise, snr, speaker.level)
+        )
+        texts[chapter].append(f"{name} {item.sentences[number]}\n")
+        result.phones += _phone_lines(name, phones)
+        if result.labelled_seconds < item.labelled_seconds:
+            result.labelled.append(name)
+            result.labelled_seconds += seconds
+        result.seconds += seconds
+        result.utterances += 1
+    if result.seconds < item.seconds:
+        raise UserError(
+            f"built-in corpus: speaker {speaker.reader}: {len(item.sentences)} sentences gave only "
+            f"{result.seconds:.0f} of {item.seconds:.0f} s ({result.skipped} were too short or too "
+            "long): widen min_seconds to max_seconds"
+        )
+    for chapter, lines in texts.items():
+        path = root / speaker.subset / str(speaker.reader) / chapter
+        (path / f"{speaker.reader}-{chapter}.trans.txt").write_text("".join(lines), "utf-8")
+    return result

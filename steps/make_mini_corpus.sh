@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Usage: steps/make_mini_corpus.sh [options] <corpus-dir>
+# Makes the built-in speech corpus: synthetic voices in LibriSpeech's layout, the same bytes for
+# the same size, seed and settings. A built-in corpus already there is replaced.
+# e.g.: steps/make_mini_corpus.sh --size full --seed 2 data/local/mini_full
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+size=easy # smoke (4 minutes), easy (48 minutes, 200 words) or full (150 minutes, 800 words)
+seed=1    # all randomness of the corpus
+nj=2      # processes
+set=      # values that differ from the size's, such as words=120,snr_low=20
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+[ $# -eq 1 ] || usage
+
+settings=()
+[ -z "$set" ] || settings=(--set "$set")
+"$TRIVIUM_PYTHON" -m pylib.bin.make_mini_corpus --size "$size" --seed "$seed" --nj "$nj" \
+  ${settings[@]+"${settings[@]}"} "$1"
