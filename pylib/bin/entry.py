@@ -1,4 +1,4 @@
-"""How every verb ends: one readable message and a meaningful exit status, never a bare traceback."""
+"""How every verb ends: a readable message and a meaningful exit status, no bare traceback."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
         code = _fail(f"{where}: {os.strerror(error.errno)}: {hint}")
     except MemoryError:
         code = _fail("out of memory: use fewer jobs or a smaller batch")
-    except Exception:  # noqa: BLE001 - the last line of defence, the traceback is shown
+    except Exception:
         traceback.print_exc()
         code = _fail("internal error (traceback above): this is a fault of Trivium, please report")
     sys.exit(code)
