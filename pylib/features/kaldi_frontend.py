@@ -3,15 +3,13 @@
 `torchaudio.compliance.kaldi` makes its window, mel banks and DCT anew for every utterance and
 allocates some ten matrices of the utterance's size. `KaldiFrontend` makes the tables once, with the
 library's own functions, and runs the library's operations in its order over blocks of frames in
-buffers that stay in the cache. The numbers are the library's, bit for bit (tests/features), at about
-twice its speed (tests/bench/bench_features.py).
+buffers that stay in the cache. The numbers are the library's, bit for bit (tests/features), at
+about twice its speed (tests/bench/bench_features.py).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ import torchaudio.compliance.kaldi as kaldi
 from torch import Tensor
 
 from pylib.corpus.errors import UserError
+from pylib.features.config import FrontendConfig
 
 Features = npt.NDArray[np.float32]
 
@@ -30,65 +29,6 @@ _POVEY_POWER = 0.85
 _LOW_HZ = 20.0
 # Frames of one block: 256 x 512 floats are 0.5 MB, which fits the second-level cache.
 _BLOCK = 256
-
-
-@dataclass(frozen=True)
-class FrontendConfig:
-    """What is computed; recorded beside the features.
-
-    Samples are taken in [-1, 1] (not Kaldi's 16-bit range), without dither, so that features are a
-    function of the audio alone. In log-mel the scale is a constant, log(2^30) below Kaldi's.
-    """
-
-    kind: Literal["fbank", "mfcc"]
-    rate: int = 16000  # Hz of the audio
-    frame_length_ms: float = 25.0
-    frame_shift_ms: float = 10.0
-    mel_bins: int = 80  # `num_mel_bins`
-    cepstra: int = 0  # `num_ceps`, with C0 instead of the energy; 0 = filter banks
-    lifter: float = 0.0  # `cepstral_lifter`
-    delta_order: int = 0  # 2 appends deltas and their deltas (window 5, edges replicated)
-
-    @classmethod
-    def preset(cls, kind: str) -> FrontendConfig:
-        """`fbank`: 80-d log-mel. `mfcc`: 13 cepstra of 23 mels with deltas, 39-d (mt4ssl.md 8.2).
-
-        Raises:
-            UserError: another name.
-        """
-        if kind == "fbank":
-            return cls(kind="fbank")
-        if kind == "mfcc":
-            return cls(kind="mfcc", mel_bins=23, cepstra=13, lifter=22.0, delta_order=2)
-        raise UserError(f"feature kind '{kind}': unknown: use fbank or mfcc")
-
-    @property
-    def window(self) -> int:
-        """Samples of a frame."""
-        return int(self.rate * self.frame_length_ms * 0.001)
-
-    @property
-    def shift(self) -> int:
-        """Samples from frame to frame."""
-        return int(self.rate * self.frame_shift_ms * 0.001)
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second."""
-        return self.rate / self.shift
-
-    @property
-    def dim(self) -> int:
-        """Numbers of a frame."""
-        return (self.cepstra or self.mel_bins) * (1 + self.delta_order)
-
-    def num_frames(self, samples: int) -> int:
-        """Frames of an utterance: only whole windows count (Kaldi's snip-edges)."""
-        return 0 if samples < self.window else (samples - self.window) // self.shift + 1
-
-    def describe(self) -> dict[str, Any]:
-        """For the metadata file: everything that decides the numbers."""
-        return {"sample_range": "[-1, 1]", "dither": 0.0, **asdict(self)}
 
 
 class KaldiFrontend:

@@ -9,7 +9,8 @@ import torchaudio
 import torchaudio.compliance.kaldi as kaldi
 
 from pylib.corpus.errors import UserError
-from pylib.features.kaldi_frontend import FrontendConfig, KaldiFrontend
+from pylib.features.config import FrontendConfig
+from pylib.features.kaldi_frontend import KaldiFrontend
 
 # Lengths around one frame, one block of 256 frames (41,200 samples) and the rounding of the shift.
 LENGTHS = (400, 401, 559, 560, 720, 16000, 41199, 41200, 41360, 41361, 100_003)

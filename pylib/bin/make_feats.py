@@ -1,0 +1,42 @@
+"""Filter banks or MFCC of a data directory (steps/make_feats.sh)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pylib.bin.entry import run
+from pylib.bin.feature_args import add_parts, parts, true_false
+
+
+def main(argv: list[str]) -> int:
+    """Make one shard, join shards, or both; see `--help`."""
+    parser = argparse.ArgumentParser(prog="make_feats", description=__doc__)
+    parser.add_argument("data", type=Path, help="data directory")
+    parser.add_argument("ark_dir", type=Path, help="directory for the arks")
+    parser.add_argument("--kind", choices=("fbank", "mfcc"), default="fbank")
+    parser.add_argument(
+        "--compression", type=int, default=0, help="Kaldi's method for arks: 0 none, 3 two bytes"
+    )
+    parser.add_argument("--resample", type=true_false, default=False, metavar="true|false")
+    parser.add_argument("--mix", type=true_false, default=False, metavar="true|false")
+    add_parts(parser)
+    args = parser.parse_args(argv)
+
+    from pylib.features.config import FrontendConfig
+    from pylib.features.making import FeatureStage, log_made
+
+    index, jobs, merge = parts(args)
+    config = FrontendConfig.preset(args.kind)
+    stage = FeatureStage(
+        args.data, args.ark_dir, config, jobs, args.compression, args.resample, args.mix
+    )
+    if index:
+        stage.make_shard(index)
+    if merge:
+        print(log_made(args.kind, args.data, stage.commit(), config.frame_rate))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

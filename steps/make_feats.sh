@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Usage: steps/make_feats.sh [options] <data-dir> <ark-dir>
+# Computes log-mel filter banks (80-d, <data-dir>/feats.scp) or MFCC with deltas (39-d,
+# <data-dir>/mfcc.scp), 100 frames a second, with the description beside them (.json), and
+# utt2num_frames and frame_shift. All utterances are made or the step fails and names the others.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+nj=4             # number of jobs
+cmd=local/run.sh # how to run jobs
+kind=fbank       # fbank or mfcc
+compression=0    # Kaldi's ark compression: 0 none (fast to read), 3 two bytes a number
+resample=false   # convert audio of another rate to 16 kHz instead of refusing it
+mix=false        # average the channels of the audio instead of refusing several
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+[ $# -eq 2 ] || usage
+
+data=$1
+arks=$2
+read -ra cmd_words <<<"$cmd"
+make=("$TRIVIUM_PYTHON" -m pylib.bin.make_feats --kind "$kind" --compression "$compression"
+  --resample "$resample" --mix "$mix")
+"${cmd_words[@]}" JOB=1:"$nj" "$arks/log/make_$kind.JOB.log" \
+  "${make[@]}" --shard "JOB/$nj" "$data" "$arks"
+"${make[@]}" --merge "$nj" "$data" "$arks"
