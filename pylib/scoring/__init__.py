@@ -1,0 +1,1 @@
+"""WER and CER, intervals, significance, reports. No torch."""
