@@ -51,7 +51,7 @@ class MiniCorpusConfig:
     dev_minutes: float = 10.0
     test_minutes: float = 10.0
     accents: int = 4  # the first so many of ALL_ACCENTS, 1 to 8
-    voices: int = 60  # the first so many of the voice variants, 2 to 62
+    voices: int = 56  # the first so many of the voice variants, 2 to 56
     pitch_spread: float = 1.0  # 1: +-20 of espeak's 0..100 pitch scale and of its range scale
     rate: float = 140.0  # espeak words/min; 140 is about 3 short English words a second
     rate_spread: float = 0.15  # rate of a speaker: times 1 +- this
@@ -87,7 +87,7 @@ class MiniCorpusConfig:
             ),
             (min(self.dev_minutes, self.test_minutes) > 0, "dev and test need minutes"),
             (1 <= self.accents <= len(ALL_ACCENTS), f"accents must be 1 to {len(ALL_ACCENTS)}"),
-            (2 <= self.voices <= 62, "voices must be 2 to 62"),
+            (2 <= self.voices <= 56, "voices must be 2 to 56"),
             (0 <= self.pitch_spread <= 2, "pitch_spread must be 0 to 2"),
             (100 <= self.rate <= 300, "rate must be 100 to 300"),
             (0 <= self.rate_spread <= 0.3, "rate_spread must be 0 to 0.3"),

@@ -1,4 +1,4 @@
-"""The speakers of the built-in corpus: accent, voice, pitch, rate, vocal tract and recording room."""
+"""The speakers of the built-in corpus: accent, voice, pitch, rate, vocal tract and recording."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 from pylib.corpus.mini.config import ALL_ACCENTS, MiniCorpusConfig
 
-# The variants of espeak-ng 1.52 that sound like people (no whisper, robots, echo chambers) and
-# stay clear of the rails, ordered by how plain they are. espeak's own files leave the sex of many
-# out; where they do it is judged by the pitch range.
-FEMALE_VOICES = tuple(
-    "f1 f2 f3 f4 f5 linda belinda aunty Annie Alicia grandma steph anika Andrea steph2 shelby".split()
+# The variants of espeak-ng 1.52 that sound like people (no whisper, robots, echo chambers), stay
+# clear of the rails and give the same bytes in every process (the breathy ones, f2 f3 f5 Alicia
+# sandro victor, depend on where the system loads the library), ordered by how plain they are.
+# espeak's own files leave the sex of many out; where they do it is judged by the pitch range.
+FEMALE_VOICES: tuple[str, ...] = (
+    *("f1", "f4", "linda", "belinda", "aunty", "Annie", "grandma", "steph", "anika", "Andrea"),
+    *("steph2", "shelby"),
 )
-MALE_VOICES = tuple(
-    "m1 m2 m3 m4 m5 m6 m7 m8 max adam david edward2 benjamin michel marcelo travis Alex Denis Diogo "
-    "Henrique Lee Mario Michael Mike Nguyen Reed RicishayMax boris caleb gustave ian iven3 iven4 "
-    "john klatt3 klatt6 miguel pablo quincy rob robert sandro victor Hugo Andy Gene".split()
+MALE_VOICES: tuple[str, ...] = (
+    *("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "max", "adam", "david", "edward2"),
+    *("benjamin", "michel", "marcelo", "travis", "Alex", "Denis", "Diogo", "Henrique", "Lee"),
+    *("Mario", "Michael", "Mike", "Nguyen", "Reed", "RicishayMax", "boris", "caleb", "gustave"),
+    *("ian", "iven3", "iven4", "john", "klatt3", "klatt6", "miguel", "pablo", "quincy", "rob"),
+    *("robert", "Hugo", "Andy", "Gene"),
 )
 
 
@@ -51,7 +55,7 @@ class Speaker:
 
 def usable_voices(count: int) -> tuple[list[str], list[str]]:
     """(female, male) voices: the first `count` when the two lists are dealt in turn."""
-    female = FEMALE_VOICES[: (count + 1) // 2]
+    female = FEMALE_VOICES[: (count + 1) // 2]  # slicing stops at their number
     return list(female), list(MALE_VOICES[: count - len(female)])
 
 
