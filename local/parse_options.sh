@@ -15,8 +15,8 @@
 #   [ $# -eq 2 ] || usage
 #
 # Within the block a comment line of its own is a heading, an indented one continues the help of the
-# option above. Afterwards "$@" holds the positional arguments, and `usage [message]` prints the
-# help to stderr and exits 2.
+# option above. Afterwards "$@" holds the positional arguments, `usage` prints the
+# help to stderr and exits 2, `usage_error <message>` a message.
 #
 #   --foo-bar X, --foo-bar=X   X is taken literally; --foo-bar=--x states a value that looks like an
 #                              option on purpose
@@ -34,9 +34,10 @@ _po_names=()           # declared options, in order
 declare -A _po_type=() # integer, number, boolean, text
 declare -A _po_help=()
 declare -A _po_default=()
-declare -A _po_heading=() # text before an option
-declare -A _po_stages=()  # stage name -> number
-_po_usage=                # the comment header
+declare -A _po_heading=()    # text before an option
+declare -A _po_stages=()     # stage name -> number
+declare -A _po_stage_help=() # stage name -> the comment line above it
+_po_usage=                   # the comment header
 _po_rest=()
 
 _po_read_script() {
@@ -59,7 +60,7 @@ _po_read_script() {
       between) [ "$_po_line" != '# options' ] || _po_in=options ;;
       options)
         if [ "$_po_line" = '# end of options' ]; then
-          _po_in=body
+          _po_in=body _po_head=
         elif [[ $_po_line =~ $_po_assign ]]; then
           _po_name=${BASH_REMATCH[1]} _po_last=${BASH_REMATCH[1]}
           _po_names+=("$_po_name")
@@ -78,6 +79,12 @@ _po_read_script() {
       body)
         if [[ $_po_line =~ $_po_stage_re ]]; then
           _po_stages[${BASH_REMATCH[2]}]=${BASH_REMATCH[1]}
+          _po_stage_help[${BASH_REMATCH[2]}]=$_po_head
+          _po_head=
+        elif [[ $_po_line =~ ^[[:space:]]*#[[:space:]](.*)$ ]]; then
+          _po_head=${BASH_REMATCH[1]}
+        else
+          _po_head=
         fi
         ;;
     esac
@@ -124,12 +131,14 @@ _po_print_help() {
   printf '  %-20s %s\n' '--help, -h' 'print this and stop'
 }
 
-# usage [message]: prints message and help to stderr, exits 2.
+# usage: prints the help to stderr, exits 2.
 usage() {
-  [ $# -eq 0 ] || printf '%s: error: %s\n\n' "${_po_script##*/}" "$*" >&2
   _po_print_help >&2
   exit 2
 }
+
+# usage_error <message>: tells what is wrong with the command line, exits 2.
+usage_error() { _po_fail "$*"; }
 
 _po_declared() { [ -n "${_po_type[$1]+x}" ]; }
 

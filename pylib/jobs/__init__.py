@@ -1,0 +1,1 @@
+"""Stages, array jobs and launching. Standard library only; imports nothing else of ours."""
