@@ -40,8 +40,10 @@ def _settings(args: argparse.Namespace) -> Any:
         if given or args.tuned:
             raise UserError("--decode greedy takes no search options: drop them or use --decode lm")
         return DecodeSettings("greedy")
+    if not args.lm_dir:
+        raise UserError("--decode lm: --lm-dir is needed: make one with steps/make_lm.sh")
     if args.tuned:
-        options, record = settings_from_tuned(args.tuned, given)
+        options, record = settings_from_tuned(args.tuned, given, args.lm_dir)
         return DecodeSettings("lm", options, args.lm_dir, record)
     return DecodeSettings("lm", BeamOptions(**given), args.lm_dir)
 
@@ -67,7 +69,7 @@ def main(argv: list[str]) -> int:
     log_probs.check_covers(data.utts)
     args.decode_dir.mkdir(parents=True, exist_ok=True)
     if args.merge is not None:
-        name = Path(data.path).name
+        name = Path(data.path).resolve().name
         record = merge_parts(args.decode_dir, args.merge, log_probs, data.utts, settings, name)
         print(
             f"{args.decode_dir}/hyp: {record['utterances']} utterances ({record['empty']} empty), "

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     if data.text is None:
         raise UserError(f"{args.data}/text: missing: only a set with transcripts can be scored")
     origin = read_origin(args.decode_dir, args.system, args.seed)
-    name = Path(data.path).name
+    name = Path(data.path).resolve().name
     if origin.set != name:
         raise UserError(
             f"{args.decode_dir}: decoded from set {origin.set!r}, not {name!r}: "

@@ -87,9 +87,12 @@ class DecodeSettings:
 
 
 def settings_from_tuned(
-    path: str | Path, overrides: dict[str, Any]
+    path: str | Path, overrides: dict[str, Any], lm_dir: str | Path
 ) -> tuple[BeamOptions, dict[str, Any]]:
-    """(search options that tune_lm chose, record for decode.json); overrides win and are noted."""
+    """(search options that tune_lm chose, record for decode.json); overrides win and are noted.
+
+    UserError when they were chosen with another language model than lm_dir's.
+    """
     try:
         tuned = json.loads(Path(path).read_text(encoding="utf-8"))
         chosen = BeamOptions(**tuned["options"])
@@ -104,6 +107,12 @@ def settings_from_tuned(
         raise UserError(f"{path}: no such file: run steps/tune_lm.sh on a dev set") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not written by steps/tune_lm.sh ({error}): tune again") from None
+    own = read_lm_info(lm_dir)[0].sha256
+    if record["lm_sha256"] != own:
+        raise UserError(
+            f"{path}: tuned with a language model of checksum {str(record['lm_sha256'])[:12]}, "
+            f"{lm_dir} has {own[:12]}: tune again with this model"
+        )
     return replace(chosen, **overrides), record
 
 
