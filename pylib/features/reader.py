@@ -76,10 +76,21 @@ class FeatureReader:
             self._stats[speaker] = MeanVariance.of(parts, self.dim)
         return self._stats[speaker].apply(raw)
 
-    def _raw(self, utt: str) -> Matrix:
+    def num_frames(self, utt: str) -> int:
+        """Frames of an utterance, from the ark's header.
+
+        Raises:
+            UserError: as `read`.
+        """
+        return self._arks.header(self._rx(utt), utt).shape[0]
+
+    def _rx(self, utt: str) -> str:
         if utt not in self.table:
             raise UserError(f"{self.data / self.stem}.scp: no utterance '{utt}': check the id")
-        rx = self.table[utt]
+        return self.table[utt]
+
+    def _raw(self, utt: str) -> Matrix:
+        rx = self._rx(utt)
         matrix = as_float(self._arks.read(rx, utt), rx, utt)
         if matrix.ndim != 2 or matrix.shape[1] != self.dim or not len(matrix):
             raise UserError(
