@@ -1,0 +1,1 @@
+"""Training: configuration, batches, the one loop, checkpoints, schedules, health monitor."""

@@ -1,0 +1,297 @@
+"""Configuration: TOML files -> frozen dataclasses.
+
+A file may build on another one (`extends = "base.toml"`, relative to the file that says so);
+`--set section.key=value` overrides both. Unknown keys, wrong types and cycles are errors that
+name the file and the line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from pylib.corpus.errors import UserError
+from pylib.nn.encoder import EncoderConfig
+from pylib.nn.masks import MaskConfig
+from pylib.systems.ctc import CTCConfig
+from pylib.systems.mt4ssl import TargetsConfig
+from pylib.training.settings import DataConfig, OptimConfig, RunConfig, neutral_keys
+
+# Sections each system reads; all systems share the last four.
+SHARED: dict[str, type] = {
+    "model": EncoderConfig,
+    "data": DataConfig,
+    "optim": OptimConfig,
+    "run": RunConfig,
+}
+SYSTEMS: dict[str, dict[str, type]] = {
+    "mt4ssl": {"targets": TargetsConfig, "mask": MaskConfig, **SHARED},
+    "ctc": {"ctc": CTCConfig, **SHARED},
+}
+SECTIONS: dict[str, type] = {name: cls for part in SYSTEMS.values() for name, cls in part.items()}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The resolved configuration of a run. Sections the system does not read are None."""
+
+    system: str
+    model: EncoderConfig
+    data: DataConfig
+    optim: OptimConfig
+    run: RunConfig
+    targets: TargetsConfig | None = None
+    mask: MaskConfig | None = None
+    ctc: CTCConfig | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dict of JSON types: {"system": ..., section: {key: value}}."""
+        result: dict[str, Any] = {"system": self.system}
+        for name in SYSTEMS[self.system]:
+            section = getattr(self, name)
+            result[name] = {
+                item.name: _plain(getattr(section, item.name)) for item in fields(section)
+            }
+        return result
+
+    def identity(self) -> dict[str, Any]:
+        """`as_dict` without the keys that cannot change the trained weights."""
+        result = self.as_dict()
+        for name, cls in SYSTEMS[self.system].items():
+            for key in neutral_keys(cls):
+                del result[name][key]
+        return result
+
+    def hash(self) -> str:
+        """sha256 of `identity()`: two runs of equal hash train the same weights."""
+        return hashlib.sha256(_canonical(self.identity()).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A configuration, and which of its keys somebody wrote down (`section.key` -> where)."""
+
+    config: TrainConfig
+    origins: Mapping[str, str]
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Read a TOML configuration file and apply `section.key=value` overrides.
+
+    path: the file; None = defaults and overrides only.
+    Raises UserError naming file, line and key.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    inherited: set[str] = set()
+    if path is not None:
+        values, origins, inherited = _read(Path(path), ())
+    for text in overrides:
+        key, value = _parse_override(text)
+        values[key] = value
+        origins[key] = f"--set {key}"
+        inherited.discard(key)
+    return LoadedConfig(_build(values, origins, inherited), origins)
+
+
+def from_dict(resolved: Mapping[str, Any], where: str) -> TrainConfig:
+    """Rebuild the configuration that `TrainConfig.as_dict` gave (a checkpoint carries it).
+
+    where: named in errors. Unknown keys are errors: such a checkpoint is of a newer version.
+    """
+    values = {"system": resolved.get("system")}
+    for name, section in resolved.items():
+        if name != "system":
+            values.update({f"{name}.{key}": value for key, value in section.items()})
+    return _build(values, dict.fromkeys(values, where), set())
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Keys at which two nested dicts of settings differ, as `section.key: old -> new` lines."""
+    lines = []
+    for key in sorted(first.keys() | second.keys()):
+        old, new = first.get(key), second.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += [f"{key}.{line}" for line in differences(old, new)]
+        elif old != new:
+            lines.append(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
+    return lines
+
+
+def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str], set[str]]:
+    """Flat `section.key` values of a file and of all it extends, their origins, the inherited."""
+    resolved = path.resolve()
+    if resolved in chain:
+        names = " -> ".join(str(item) for item in (*chain, resolved))
+        raise UserError(f"{path}: extends: the files extend each other ({names}): break the cycle")
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except FileNotFoundError:
+        asked = f" (asked for by {chain[-1]})" if chain else ""
+        raise UserError(f"{path}: no such configuration file{asked}: check the name") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    inherited: set[str] = set()
+    parent = raw.pop("extends", None)
+    if parent is not None:
+        if not isinstance(parent, str):
+            raise UserError(f"{path}: extends: expected the name of a file, got {parent!r}")
+        values, origins, _ = _read(path.parent / parent, (*chain, resolved))
+        inherited = set(values)
+    for name, section in raw.items():
+        items = section.items() if isinstance(section, dict) else [(None, section)]
+        for key, value in items:
+            full = name if key is None else f"{name}.{key}"
+            values[full] = value
+            origins[full] = f"{path}:{_line_of(text, name, key)}"
+            inherited.discard(full)
+    return values, origins, inherited
+
+
+def _line_of(text: str, section: str, key: str | None) -> int:
+    """1-based line at which a key stands in TOML text (for messages; 1 when not found)."""
+    current = None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[([\w.-]+)\]", line)
+        if header:
+            current = header.group(1)
+        name = re.match(r"\s*([\w.-]+)\s*=", line)
+        if name and (current, name.group(1)) in {(section, key), (None, section)}:
+            return number
+        if name and current is None and name.group(1) == f"{section}.{key}":
+            return number
+    return 1
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)?", key):
+        raise UserError(f"--set {text}: expected section.key=value, for example optim.lr=3e-4")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value.strip()  # a bare word: a string without its quotes
+
+
+def _build(
+    values: Mapping[str, Any], origins: Mapping[str, str], inherited: set[str]
+) -> TrainConfig:
+    """Check flat values against the dataclasses and make the configuration."""
+    system = values.get("system", "mt4ssl")
+    if system not in SYSTEMS:
+        where = origins.get("system", "system")
+        raise UserError(f"{where}: system: no system {system!r}: one of {', '.join(SYSTEMS)}")
+    used = SYSTEMS[system]
+    collected: dict[str, dict[str, Any]] = {name: {} for name in used}
+    for full, value in values.items():
+        if full == "system":
+            continue
+        name, _, key = full.partition(".")
+        _check_key(name, key, origins[full])
+        checked = _check_type(full, SECTIONS[name], key, value, origins[full])
+        if name in used:
+            collected[name][key] = checked
+        elif full not in inherited:
+            raise UserError(
+                f"{origins[full]}: {full}: system {system!r} has no section [{name}]: "
+                f"its sections are {', '.join(used)}"
+            )
+    sections: dict[str, Any] = {}
+    for name, cls in used.items():
+        try:
+            sections[name] = cls(**collected[name])
+        except (ValueError, UserError) as error:
+            files = {origins[f"{name}.{key}"].rpartition(":")[0] for key in collected[name]}
+            where = ", ".join(sorted(item for item in files if item)) or "configuration"
+            raise UserError(f"{where}: [{name}]: {error}") from None
+    return TrainConfig(system=system, **sections)
+
+
+def _check_key(name: str, key: str, where: str) -> None:
+    if name not in SECTIONS:
+        near = _nearest(name, ["system", "extends", *SECTIONS])
+        raise UserError(f"{where}: unknown section or key {name!r}{near}")
+    if not key:
+        raise UserError(f"{where}: {name} is a section: write [{name}] and its keys below")
+    names = [item.name for item in fields(SECTIONS[name])]
+    if key not in names:
+        elsewhere = [s for s, cls in SECTIONS.items() if key in {f.name for f in fields(cls)}]
+        near = (
+            f": did you mean {elsewhere[0]}.{key}?"
+            if elsewhere
+            else _nearest(key, names, f"{name}.")
+        )
+        raise UserError(f"{where}: unknown key {name}.{key}{near}")
+
+
+def _nearest(word: str, candidates: Sequence[str], prefix: str = "") -> str:
+    found = difflib.get_close_matches(word, candidates, n=1, cutoff=0.0)
+    return f": did you mean {prefix}{found[0]}?" if found else ""
+
+
+def _check_type(full: str, cls: type, key: str, value: Any, where: str) -> Any:
+    """The value in the type of its field. An int may stand for a float, nothing else bends."""
+    expected = typing.get_type_hints(cls)[key]
+    try:
+        return _coerce(expected, value)
+    except TypeError as error:
+        raise UserError(f"{where}: {full} = {json.dumps(value, default=str)}: {error}") from None
+
+
+def _coerce(expected: Any, value: Any) -> Any:
+    origin, args = typing.get_origin(expected), typing.get_args(expected)
+    if origin is typing.Literal:
+        if value not in args or isinstance(value, bool):
+            raise TypeError(f"expected one of {', '.join(map(str, args))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        remaining = [item for item in args if item is not type(None)]
+        return _coerce(remaining[0], value)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise TypeError("expected a list")
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(kinds) != len(value):
+            raise TypeError(f"expected a list of {len(kinds)} values")
+        return tuple(_coerce(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not expected:
+        raise TypeError(f"expected {_NAMES.get(expected, expected)}")
+    return value
+
+
+_NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        raise TypeError("settings are one level deep")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def field_default(cls: type, key: str) -> Any:
+    """Default of a settings field; raises KeyError for one without."""
+    for item in fields(cls):
+        if item.name == key and item.default is not MISSING:
+            return item.default
+    raise KeyError(f"{cls.__name__}.{key} has no default")

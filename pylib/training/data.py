@@ -1,0 +1,145 @@
+"""The training and development sets of a run, checked and ready to be batched."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pylib.corpus.datadir import DataDir
+from pylib.corpus.errors import UserError
+from pylib.training.batches import BatchPlan
+from pylib.training.config import TrainConfig
+from pylib.training.dataset import BatchMaker
+from pylib.training.inputs import InputReader
+from pylib.training.provenance import fingerprint
+from pylib.training.targets import LabelStore, too_fast, transcripts
+from pylib.units.letters import VOCABULARY
+
+log = logging.getLogger("train")
+
+
+@dataclass(frozen=True)
+class SpeechSet:
+    """A data directory as batches.
+
+    Attributes:
+        path: the data directory.
+        plan, make: its batches, and how they become tensors.
+        utts: utterance of each index of the plan.
+        text: transcripts (CTC only).
+        unusable: utterances too short for a single frame; their words count as deleted.
+        rate: input units a second.
+        identity: sha256 over utterances, lengths and targets.
+        labels: contents of labels.json, or None.
+    """
+
+    path: Path
+    plan: BatchPlan
+    make: BatchMaker
+    utts: list[str]
+    text: dict[str, str]
+    unusable: tuple[str, ...]
+    rate: int
+    identity: str
+    labels: dict | None
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio in the utterances that are used."""
+        return float(self.plan.lengths[self.plan.kept].sum()) / self.rate / 3600
+
+
+def vocabulary(config: TrainConfig) -> tuple[str, ...]:
+    """Output symbols of the system: letters for CTC, none for pre-training."""
+    return VOCABULARY if config.system == "ctc" else ()
+
+
+def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet:
+    """Open and check a data directory for training or validation.
+
+    For training, utterances outside min_seconds and max_seconds are dropped and counted in the
+    log. For validation of CTC nothing is dropped.
+
+    Raises:
+        UserError: what the system needs is missing or does not fit the model.
+    """
+    data = DataDir.load(path)
+    reader = InputReader(data, config.model, config.data.normalise, config.data.cache_gb)
+    ctc = config.system == "ctc"
+    frames = {utt: reader.frames(reader.lengths[utt]) for utt in data.utts}
+    utts = [utt for utt in data.utts if frames[utt] > 0]
+    unusable = tuple(utt for utt in data.utts if frames[utt] < 1)
+    if not utts:
+        raise UserError(f"{path}: no utterance is long enough for one frame: check the audio")
+    lengths = np.array([reader.lengths[utt] for utt in utts], dtype=np.int64)
+    settings = config.data
+    if not training:
+        settings = replace(settings, crop="start", tie_seconds=1 / reader.rate)
+        if ctc:
+            longest = max(settings.batch_seconds, float(lengths.max()) / reader.rate)
+            settings = replace(settings, min_seconds=0.0, max_seconds=0.0, batch_seconds=longest)
+    plan = BatchPlan(lengths, reader.rate, reader.hop, config.run.seed, settings, crop=not ctc)
+    kept = [utts[row] for row in plan.kept]
+    labels = tokens = None
+    if ctc:
+        tokens = transcripts(data, kept)
+        fast = [utt for utt in kept if too_fast(tokens[utt], frames[utt])]
+        if fast:
+            log.warning(
+                "%s: %d utterances have more letters than CTC can spell in their frames at %g Hz "
+                "and add nothing to the gradient: %s",
+                path, len(fast), reader.frame_rate, " ".join(fast[:5]),
+            )  # fmt: skip
+    elif config.targets is not None and config.targets.offline_weight > 0:
+        labels = LabelStore(reader, kept, config.targets.clusters)
+    if training or not ctc:
+        _tell_dropped(path, plan, utts, len(unusable), config)
+    meta = None if labels is None else labels.meta
+    rows = [[utt, reader.lengths[utt], (tokens or {}).get(utt)] for utt in kept]
+    return SpeechSet(
+        path=Path(path),
+        plan=plan,
+        make=BatchMaker(reader, utts, labels, tokens, config.data.threads),
+        utts=utts,
+        text={utt: data.text[utt] for utt in data.utts if utt in data.text} if data.text else {},
+        unusable=unusable if ctc and not training else (),
+        rate=reader.rate,
+        identity=fingerprint(rows, {} if meta is None else _content(meta)),
+        labels=meta,
+    )
+
+
+def check_same_units(train: SpeechSet, dev: SpeechSet) -> None:
+    """One k-means labels both sets (mt4ssl.md G5). Raises UserError naming both files."""
+    if train.labels is None or dev.labels is None:
+        return
+    for key in ("clusters", "kmeans", "sha256"):
+        if train.labels.get(key) != dev.labels.get(key):
+            raise UserError(
+                f"{train.path}/labels.json and {dev.path}/labels.json: {key} differs "
+                f"({train.labels.get(key)} and {dev.labels.get(key)}): label both sets with the "
+                "same k-means model"
+            )
+
+
+def _content(meta: dict) -> dict:
+    """What identifies labels, without the paths, which may move."""
+    return {key: meta.get(key) for key in ("rate", "clusters", "sha256")}
+
+
+def _tell_dropped(
+    path: str | Path, plan: BatchPlan, utts: list[str], unusable: int, config: TrainConfig
+) -> None:
+    limits = config.data
+    for rows, text in (
+        (plan.dropped_short, f"shorter than {limits.min_seconds:g} s"),
+        (plan.dropped_long, f"longer than {limits.max_seconds:g} s"),
+    ):
+        if len(rows):
+            first = " ".join(utts[row] for row in rows[:5])
+            log.warning("%s: %d utterances left out, %s: %s", path, len(rows), text, first)
+    if unusable:
+        log.warning("%s: %d utterances left out, too short for one frame", path, unusable)

@@ -1,0 +1,267 @@
+"""One run from its arguments to its files: opens data, goes on or begins, trains, records."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pylib.corpus.atomic import sha256_file, write_json
+from pylib.corpus.errors import UserError
+from pylib.training import checkpoint
+from pylib.training.build import adopt, build_system, parameters, start_from
+from pylib.training.config import LoadedConfig, TrainConfig, differences, load_config
+from pylib.training.data import SpeechSet, check_same_units, open_set, vocabulary
+from pylib.training.distributed import Processes, processes
+from pylib.training.health import TrainingStopped
+from pylib.training.logs import open_log
+from pylib.training.loop import Preempted, Trainer, best_measure
+from pylib.training.plan import describe
+from pylib.training.provenance import code_version, versions
+from pylib.training.signals import EXIT_PREEMPTED, stop_on_signals
+
+log = logging.getLogger("train")
+
+PREEMPTED = "preempted"  # left by exit 75; torchrun turns that status into 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    train: Path
+    dev: Path
+    folder: Path
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    init: Path | None = None
+    system_name: str = ""
+    preset: str = ""
+    device: str = "auto"
+    plan_only: bool = False
+    argv: tuple[str, ...] = ()
+
+
+def train(request: Request) -> int:
+    """Train, or go on training, or find the work done. Returns the exit status (0 or 75).
+
+    Raises UserError: bad configuration, data that does not fit, another run in the same
+    directory, settings other than those the directory was begun with, or a sick run.
+    """
+    loaded = load_config(request.config, request.overrides)
+    payload = None
+    if request.init is not None:
+        payload = checkpoint.load(request.init)
+        loaded = LoadedConfig(adopt(loaded, payload, str(request.init)), loaded.origins)
+    config = loaded.config
+    _check_measure(config)
+    with processes(request.device) as where:
+        if request.plan_only:
+            return _print_plan(request, config, where)
+        request.folder.mkdir(parents=True, exist_ok=True)
+        with _alone(request.folder, where):
+            open_log(request.folder, where.first)
+            return _train(request, config, payload, where)
+
+
+def _train(
+    request: Request, config: TrainConfig, init: Mapping[str, Any] | None, where: Processes
+) -> int:
+    marker = request.folder / PREEMPTED
+    if where.first:
+        marker.unlink(missing_ok=True)
+    sets = _open_sets(request, config)
+    identity = _identity(request, config, sets, where)
+    trainer = _trainer(request, config, init, sets, identity, where)
+    resumed = _resume(trainer, identity)
+    if trainer.progress.finished:
+        log.info("%s: complete (%d updates)", request.folder, trainer.progress.update)
+        _record(request, trainer, sets[0])
+        return 0
+    if where.first:
+        write_json(request.folder / "config.json", config.as_dict())
+        for text in describe(config, trainer.system, sets[0], sets[1], where):
+            log.info(text)
+        verb = "going on from" if resumed else "beginning at"
+        log.info("%s update %d", verb, trainer.progress.update)
+    try:
+        with stop_on_signals() as stop:
+            reason = trainer.run(stop)
+    except Preempted as stopped:
+        if where.first:
+            marker.touch()
+        log.warning("stopped by a signal: %s; run the same command to go on", stopped)
+        return EXIT_PREEMPTED
+    except TrainingStopped as stopped:
+        raise UserError(
+            f"{request.folder}: training stopped: {stopped}: checkpoints are as they were before"
+        ) from None
+    log.info("done after %d updates (%s)", trainer.progress.update, reason)
+    _record(request, trainer, sets[0])
+    return 0
+
+
+def _check_measure(config: TrainConfig) -> None:
+    measure = best_measure(config)
+    if config.system != "ctc" and measure in ("wer", "cer"):
+        raise UserError(f"run.best_metric = {measure}: pre-training has none: use loss or none")
+    if config.run.patience and not (measure and config.run.validate_every):
+        raise UserError("run.patience needs run.best_metric and run.validate_every")
+
+
+def _open_sets(request: Request, config: TrainConfig) -> tuple[SpeechSet, SpeechSet | None]:
+    train_set = open_set(request.train, config, training=True)
+    if not config.run.validate_every:
+        return train_set, None
+    dev_set = open_set(request.dev, config, training=False)
+    check_same_units(train_set, dev_set)
+    return train_set, dev_set
+
+
+def _identity(
+    request: Request,
+    config: TrainConfig,
+    sets: tuple[SpeechSet, SpeechSet | None],
+    where: Processes,
+) -> dict[str, Any]:
+    """What must be equal for a run to go on: settings, data, first weights, batch size."""
+    settings = config.identity()
+    micro = settings["optim"].pop("accumulate") * where.world
+    return {
+        **settings,
+        "micro_batches_per_update": micro,
+        "data": {
+            "train": sets[0].identity,
+            "dev": None if sets[1] is None else sets[1].identity,
+        },
+        "init": None if request.init is None else sha256_file(request.init),
+    }
+
+
+def _trainer(
+    request: Request,
+    config: TrainConfig,
+    init: Mapping[str, Any] | None,
+    sets: tuple[SpeechSet, SpeechSet | None],
+    identity: Mapping[str, Any],
+    where: Processes,
+) -> Trainer:
+    torch.manual_seed(config.run.seed)
+    vocab = vocabulary(config)
+    system = build_system(config, len(vocab))
+    if init is not None:
+        start_from(system, init, str(request.init))
+    system.to(where.device)
+    for item in (*system.parameters(), *system.buffers()):
+        where.broadcast_(item.data)
+    if config.run.compile:
+        system.compile(dynamic=True)
+    provenance = {
+        **code_version(),
+        "versions": versions(),
+        "argv": list(request.argv),
+        "config_hash": config.hash(),
+        "data": dict(identity["data"]),
+        "init": identity["init"],
+        "system_name": _system_name(request, config, init),
+        "preset": request.preset,
+        "seed": config.run.seed,
+    }
+    about = {
+        "vocab": list(vocab) or None,
+        "identity": checkpoint.plain(identity),
+        "provenance": checkpoint.plain(provenance),
+    }
+    return Trainer(config, system, *sets, request.folder, where, about)
+
+
+def _resume(trainer: Trainer, identity: Mapping[str, Any]) -> bool:
+    """Go on from checkpoint_last when there is one, if it is of this very run."""
+    path = trainer.folder / checkpoint.LAST
+    if not path.exists():
+        return False
+    payload = checkpoint.load(path)
+    changed = differences(payload["identity"], checkpoint.plain(identity))
+    if changed:
+        raise UserError(
+            f"{path}: was trained with other settings, going on would mix two runs: use another "
+            "directory, or remove this one\n" + "\n".join(f"  {item}" for item in changed)
+        )
+    trainer.restore(payload)
+    return True
+
+
+def _system_name(request: Request, config: TrainConfig, init: Mapping[str, Any] | None) -> str:
+    """Name in reports: as asked, else that of the pre-training, else what the settings say."""
+    if request.system_name:
+        return request.system_name
+    if config.system == "ctc":
+        return "scratch" if init is None else str(init["provenance"]["system_name"])
+    assert config.targets is not None
+    if config.targets.offline_weight == 0:
+        return "data2vec"
+    if config.targets.online_weight > 0:
+        return "mt4ssl"
+    return "hubert" if config.targets.offline_head == "cosine" else "offte"
+
+
+def _record(request: Request, trainer: Trainer, train_set: SpeechSet) -> None:
+    """run.json: what this run was and what it took."""
+    if not trainer.where.first:
+        return
+    progress, provenance = trainer.progress, trainer.about["provenance"]
+    write_json(
+        request.folder / "run.json",
+        {
+            "system": provenance["system_name"],
+            "task": trainer.config.system,
+            "preset": request.preset,
+            "seed": trainer.config.run.seed,
+            "parameters": parameters(trainer.system),
+            "updates": progress.update,
+            "finished": progress.finished,
+            "best_metric": trainer.measure or None,
+            "best": progress.best,
+            "best_update": progress.best_update if progress.best is not None else None,
+            "audio_hours_seen": progress.units / train_set.rate / 3600,
+            "train_hours": train_set.hours,
+            "wall_s": progress.wall_s,
+            "commit": provenance["commit"],
+            "dirty": provenance["dirty"],
+            "versions": provenance["versions"],
+            "argv": provenance["argv"],
+            "config_hash": provenance["config_hash"],
+            "data": provenance["data"],
+            "init": provenance["init"],
+        },
+    )
+
+
+def _print_plan(request: Request, config: TrainConfig, where: Processes) -> int:
+    sets = _open_sets(request, config)
+    system = build_system(config, len(vocabulary(config)))
+    if where.first:
+        print("\n".join(describe(config, system, *sets, where)))
+    return 0
+
+
+@contextmanager
+def _alone(folder: Path, where: Processes) -> Iterator[None]:
+    """Refuse a second run in the same directory (the first process holds the lock)."""
+    if not where.first:
+        yield
+        return
+    with (folder / ".lock").open("w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another run is training here: wait for it or use another directory"
+            ) from None
+        yield

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Usage: steps/train.sh [options] <data-train> <data-dev> <exp-dir>
+# Trains a system: pre-training (MT4SSL, HuBERT, data2vec) or CTC fine-tuning, as the configuration
+# says. An unfinished run in <exp-dir> goes on where it was; a finished one is left alone. With
+# --init the encoder's architecture is the checkpoint's. USR1 or TERM: checkpoint, exit 75.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+cmd=local/run.sh # how to run jobs
+config=          # TOML file with the settings
+set=             # settings that override it: section.key=value, several parted by blanks or commas
+init=            # checkpoint whose encoder is the start
+seed=            # seed of the run, overrides run.seed
+system_name=     # name of the system in reports
+preset=          # name of the preset in reports
+ngpu=0           # GPUs a machine, one process each; 0 = CPU
+nproc=1          # processes on CPU (ngpu=0)
+threads=1        # CPU threads a process
+plan=false       # print batch, updates and memory, and do not train
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+[ $# -eq 3 ] || usage
+
+exp=$3
+arguments=(--device cpu)
+if [ "$ngpu" -gt 0 ]; then
+  arguments=(--device cuda)
+  nproc=$ngpu
+fi
+[ -z "$config" ] || arguments+=(--config "$config")
+[ -z "$set" ] || arguments+=(--set "$set")
+[ -z "$init" ] || arguments+=(--init "$init")
+[ -z "$seed" ] || arguments+=(--seed "$seed")
+[ -z "$system_name" ] || arguments+=(--system-name "$system_name")
+[ -z "$preset" ] || arguments+=(--preset "$preset")
+
+export OMP_NUM_THREADS=$threads
+if [ "$plan" = true ]; then
+  "$TRIVIUM_PYTHON" -m pylib.bin.train --plan "${arguments[@]}" "$@"
+  exit 0
+fi
+launch=("$TRIVIUM_PYTHON")
+if [ "$nproc" -gt 1 ]; then
+  launch=("$TRIVIUM_PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$nproc")
+fi
+resources=()
+[ "$ngpu" -eq 0 ] || resources=(--gpu "$ngpu")
+read -ra cmd_words <<<"$cmd"
+"${cmd_words[@]}" "${resources[@]}" "$exp/log/train.log" \
+  "${launch[@]}" -m pylib.bin.train "${arguments[@]}" "$@"
