@@ -1,0 +1,57 @@
+"""What a back end owes the front end, and the list of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from pylib.jobs.conf import Conf
+from pylib.jobs.grammar import Array, UsageError
+
+
+class Progress(NamedTuple):
+    """Jobs by state, and the seconds still expected (None while unknown)."""
+
+    done: int
+    running: int
+    failed: int
+    total: int
+    eta: float | None
+
+
+class Backend(Protocol):
+    """Runs jobs of an array and waits for them.
+
+    A back end starts ``pylib.jobs.task`` once for each id, wherever its scheduler puts it, and
+    takes the rc file as the job's end. It passes INT and TERM on to what it started.
+    """
+
+    def run(
+        self,
+        array: Array,
+        ids: list[int],
+        conf: Conf | None,
+        queue: str,
+        watch: Callable[[Progress], None],
+    ) -> dict[int, int]:
+        """Code of exit by id, once all jobs of ``ids`` ended."""
+        ...
+
+
+BACKENDS = {"local": "pylib.jobs.local"}  # name -> module with `backend() -> Backend`
+
+
+def load(name: str) -> Backend:
+    """The back end of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in BACKENDS:
+        raise UsageError(
+            f"the back end {name!r} is not there yet, only {', '.join(sorted(BACKENDS))}: unset "
+            "CMD_BACKEND, or give a command of your own by --cmd"
+        )
+    found: Backend = importlib.import_module(BACKENDS[name]).backend()
+    return found

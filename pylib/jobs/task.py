@@ -1,0 +1,163 @@
+"""What runs on the node for one job of an array: log, command, footer, then the rc file.
+
+    python -S -m pylib.jobs.task <task.json> <job>
+
+The same for all back ends. ``task.json`` holds what :func:`describe` wrote. The job is one process
+group: INT and TERM to this process are passed on, then KILL after a while. The rc file (``code
+seconds host``) is renamed into place after the footer was written, so it implies a complete log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+from pylib.jobs import logfile
+from pylib.jobs.grammar import Array, seconds_of
+
+GRACE = 20.0  # seconds between TERM and KILL: enough to write a checkpoint of a small model
+PIPEFAIL = "set -euo pipefail\n"
+
+
+def describe(array: Array, queue: str, tied: bool) -> str:
+    """Write ``task.json`` for an array below its queue directory; returns its path.
+
+    Args:
+        tied: whether a job ends when the process that started it is gone (the local back end).
+    """
+    path = os.path.join(queue, "task.json")
+    task = {
+        "jobs": {str(job): [array.log_of(job), array.command_of(job)] for job in array.ids()},
+        "cwd": os.getcwd(),
+        "queue": os.path.abspath(queue),
+        "threads": array.threads(),
+        "set_threads": "num-threads" in array.options,
+        "limit": seconds_of(array.options["time"]) if "time" in array.options else None,
+        "tied": tied,
+    }
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as stream:
+        json.dump(task, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    return path
+
+
+def write_rc(queue: str, job: int, code: int, seconds: float) -> None:
+    """Say how a job ended: ``rc.<job>`` with ``code seconds host``, atomically."""
+    path = os.path.join(queue, f"rc.{job}")
+    temporary = f"{path}.{os.getpid()}.new"
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(f"{code} {seconds:.1f} {socket.gethostname()}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def read_rc(queue: str, job: int) -> int | None:
+    """Code of exit that the rc file tells; None while there is none."""
+    try:
+        with open(os.path.join(queue, f"rc.{job}"), encoding="utf-8") as stream:
+            return int(stream.read().split()[0])
+    except FileNotFoundError:
+        return None
+
+
+class Stopped(Exception):
+    """A signal arrived for this job."""
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Stopped
+
+
+def run(task: dict[str, Any], job: int) -> int:
+    """Run one job to its end; returns its code of exit."""
+    log, command = task["jobs"][str(job)]
+    environment = dict(os.environ)
+    if task["set_threads"]:
+        environment["OMP_NUM_THREADS"] = str(task["threads"])
+    start = time.monotonic()
+    with open(log, "w+b") as stream:
+        stream.write(logfile.header(command).encode())
+        stream.flush()
+        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, _stop)
+        child = None
+        try:
+            child = subprocess.Popen(
+                ["bash", "-c", PIPEFAIL + command],
+                stdin=subprocess.DEVNULL,
+                stdout=_appending(log),
+                stderr=subprocess.STDOUT,
+                cwd=task["cwd"],
+                env=environment,
+                process_group=0,
+            )
+            code = _wait(child, start, task["limit"], task["tied"])
+        except Stopped:
+            code = 130
+        # Nothing of the job outlives it, whatever way it ended.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if child is not None:
+            _end_group(child, gently=code in (124, 130))
+        seconds = time.monotonic() - start
+        logfile.append_footer(stream, code, seconds, task["threads"])
+    write_rc(task["queue"], job, code, seconds)
+    return code
+
+
+def _appending(log: str) -> int:
+    """Descriptor for the job's output: always at the end, so a job that opens it twice is whole."""
+    return os.open(log, os.O_WRONLY | os.O_APPEND)
+
+
+def _wait(child: subprocess.Popen[bytes], start: float, limit: int | None, tied: bool) -> int:
+    parent = os.getppid()
+    while True:
+        try:
+            code = child.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            if limit is not None and time.monotonic() - start > limit:
+                return 124
+            if tied and os.getppid() != parent:
+                return 130
+        else:
+            return code if code >= 0 else 128 - code
+
+
+def _end_group(child: subprocess.Popen[bytes], gently: bool) -> None:
+    """End what is left of the job's process group: TERM and a grace when ``gently``, then KILL."""
+    try:
+        if gently:
+            os.killpg(child.pid, signal.SIGTERM)
+            until = time.monotonic() + GRACE
+            while time.monotonic() < until:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.05)
+        os.killpg(child.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # the group is empty
+    child.wait()
+
+
+def main(argv: list[str]) -> int:
+    """See the module's text."""
+    path, job = argv
+    with open(path, encoding="utf-8") as stream:
+        task = json.load(stream)
+    os.chdir(task["cwd"])
+    return run(task, int(job))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
