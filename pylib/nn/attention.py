@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pylib.nn.dropout import dropout
+from pylib.nn.linear import Linear, linear
 
 # Below this many frames plain bmm + softmax is faster than the fused CPU kernel.
 PLAIN_FRAMES = 160
@@ -25,8 +26,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.p = p
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
 
     def forward(
         self, x: Tensor, bias: Tensor | None = None, queries: Tensor | None = None
@@ -44,9 +45,9 @@ class SelfAttention(nn.Module):
             q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
         else:
             weight, offset = self.qkv.weight, self.qkv.bias
-            q = F.linear(queries, weight[:dim], offset[:dim])
+            q = linear(queries, weight[:dim], offset[:dim])
             q = q.view(rows, queries.shape[1], self.heads, -1).transpose(1, 2)
-            packed = F.linear(x, weight[dim:], offset[dim:])
+            packed = linear(x, weight[dim:], offset[dim:])
             packed = packed.view(rows, frames, 2, self.heads, dim // self.heads)
             k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
         p = self.p if self.training else 0.0

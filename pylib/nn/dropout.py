@@ -44,12 +44,12 @@ class _ByteDropout(torch.autograd.Function):
         keep = keep_mask(x.shape, threshold)
         ctx.save_for_backward(keep)
         ctx.scale = scale
-        return torch.where(keep, x, 0.0).mul_(scale)
+        return (x * keep).mul_(scale)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (keep,) = ctx.saved_tensors
-        return torch.where(keep, grad, 0.0).mul_(ctx.scale), None
+        return (grad * keep).mul_(ctx.scale), None
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:

@@ -13,6 +13,7 @@ from pylib.nn.batch import Batch
 from pylib.nn.conv_frontend import WaveformFrontend
 from pylib.nn.dropout import Dropout, check_rate
 from pylib.nn.fbank_frontend import FbankFrontend
+from pylib.nn.linear import Linear
 from pylib.nn.norms import padding_mask
 from pylib.nn.transformer import Transformer, TransformerSize
 
@@ -116,7 +117,7 @@ class Encoder(nn.Module):
             # Filter banks come normalised per utterance; a norm per frame would take away
             # how loud a frame is.
             self.feature_norm = nn.Identity()
-        self.projection = nn.Linear(self.frontend.dim, config.dim)
+        self.projection = Linear(self.frontend.dim, config.dim)
         self.dropout_input = Dropout(config.dropout_input)
         self.mask_embedding = nn.Parameter(torch.empty(config.dim).uniform_())
         self.context = Transformer(config.transformer())

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pylib.nn.linear import Linear
 
-class LinearHead(nn.Linear):
+
+class LinearHead(Linear):
     """Logits (M, K) of frames (M, D) by one linear layer; raw cluster ids, no specials."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,7 +33,7 @@ class CosineHead(nn.Module):
     def __init__(self, dim: int, classes: int, cosine_dim: int, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
-        self.projection = nn.Linear(dim, cosine_dim)
+        self.projection = Linear(dim, cosine_dim)
         self.embeddings = nn.Parameter(torch.empty(classes, cosine_dim).uniform_())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pylib.nn.attention import SelfAttention
 from pylib.nn.dropout import Dropout
+from pylib.nn.linear import Linear
 from pylib.nn.positional import positions
 
 
@@ -38,9 +39,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, ffn_dim: int, p: float) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, ffn_dim)
+        self.fc1 = Linear(dim, ffn_dim)
         self.dropout = Dropout(p)
-        self.fc2 = nn.Linear(ffn_dim, dim)
+        self.fc2 = Linear(ffn_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.dropout(F.gelu(self.fc1(x))))

@@ -13,6 +13,7 @@ from pylib.corpus.errors import UserError
 from pylib.nn.batch import Batch
 from pylib.nn.dropout import Dropout, check_rate
 from pylib.nn.encoder import Encoder, EncoderConfig, Projected
+from pylib.nn.linear import Linear
 from pylib.nn.loss import LossOutput, Metrics
 from pylib.nn.masks import span_mask
 from pylib.units.letters import BLANK
@@ -61,7 +62,7 @@ class CTC(nn.Module):
         self.ctc = ctc
         self.encoder = Encoder(model)
         self.final_dropout = Dropout(ctc.final_dropout)
-        self.head = nn.Linear(model.dim, vocab_size)
+        self.head = Linear(model.dim, vocab_size)
         self.update = 0
         if ctc.freeze_frontend:
             self.encoder.frontend.requires_grad_(False)

@@ -19,6 +19,7 @@ from pylib.nn.batch import Batch
 from pylib.nn.ema import Teacher, decay
 from pylib.nn.encoder import Encoder, EncoderConfig, Projected
 from pylib.nn.heads import CosineHead, LinearHead
+from pylib.nn.linear import Linear
 from pylib.nn.loss import LossOutput, Metrics, moments
 from pylib.nn.masks import MaskConfig, MaskedRows, draw_mask
 
@@ -84,7 +85,7 @@ class MT4SSL(nn.Module):
         self.update = 0
         self.encoder = Encoder(model)
         self.offline_head: nn.Module | None = None
-        self.online_head: nn.Linear | None = None
+        self.online_head: Linear | None = None
         self.teacher: Teacher | None = None
         if targets.offline_weight > 0:
             if targets.offline_head == "cosine":
@@ -99,7 +100,7 @@ class MT4SSL(nn.Module):
                     f"targets.teacher_layers = {targets.teacher_layers}: expected 1 to "
                     f"model.layers = {model.layers}"
                 )
-            self.online_head = nn.Linear(model.dim, model.dim)
+            self.online_head = Linear(model.dim, model.dim)
             self.teacher = Teacher(model.transformer(), targets.teacher_layers)
             self.teacher.copy_from(self.encoder.context)
 
