@@ -56,7 +56,7 @@ def prune(folder: Path, keep: int) -> None:
     if keep < 0:
         return
     found = sorted(folder.glob("checkpoint_[0-9]*.pt"))
-    for path in found[: len(found) - keep] if keep else found:
+    for path in found[: max(len(found) - keep, 0)]:
         path.unlink()
 
 

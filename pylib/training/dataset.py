@@ -42,7 +42,8 @@ class BatchMaker:
     def __call__(self, planned: PlannedBatch) -> Batch:
         """Read, crop or pad, and collate: inputs (B, N) or (B, F, D)."""
         names = tuple(self.utts[row] for row in planned.rows)
-        mapper = self._pool.map if self._pool else map
+        fresh = self._pool is not None and not self.reader.holds(names)
+        mapper = self._pool.map if self._pool and fresh else map
         values = list(mapper(self.reader.read, names))
         if planned.length:
             values = [

@@ -72,6 +72,10 @@ class InputReader:
             return max((length - CONV_FIELD) // CONV_HOP + 1, 0)
         return length // self.hop
 
+    def holds(self, utts: Sequence[str]) -> bool:
+        """Whether all of `utts` are in memory."""
+        return all(utt in self._cache for utt in utts)
+
     def read(self, utt: str) -> Floats:
         """Input of an utterance: (N,) samples or (F, dim) filter banks, float32.
 

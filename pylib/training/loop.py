@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from pylib.corpus.errors import UserError
 from pylib.nn.loss import Metrics, add_metrics, summarise
 from pylib.training import checkpoint
 from pylib.training.config import TrainConfig
@@ -210,6 +211,9 @@ class Trainer:
             result = self.updater.update(batches, rate, bool(stop))
         except NonFiniteError as error:
             raise TrainingStopped(f"update {update + 1}: {error}") from None
+        except ValueError as error:  # what the systems say of a batch they cannot take
+            log.error("update %d: %s", update + 1, error, exc_info=True)
+            raise UserError(f"{self.train.path}: update {update + 1}: {error}") from error
         self.progress.update = update + 1
         self.progress.units += result.units
         if hasattr(self.system, "after_update"):

@@ -24,7 +24,7 @@ from pylib.training.logs import open_log
 from pylib.training.loop import Preempted, Trainer, best_measure
 from pylib.training.plan import describe
 from pylib.training.provenance import code_version, versions
-from pylib.training.signals import EXIT_PREEMPTED, stop_on_signals
+from pylib.training.signals import EXIT_PREEMPTED, StopRequest, stop_on_signals
 
 log = logging.getLogger("train")
 
@@ -67,11 +67,16 @@ def train(request: Request) -> int:
         request.folder.mkdir(parents=True, exist_ok=True)
         with _alone(request.folder, where):
             open_log(request.folder, where.first)
-            return _train(request, config, payload, where)
+            with stop_on_signals() as stop:
+                return _train(request, config, payload, where, stop)
 
 
 def _train(
-    request: Request, config: TrainConfig, init: Mapping[str, Any] | None, where: Processes
+    request: Request,
+    config: TrainConfig,
+    init: Mapping[str, Any] | None,
+    where: Processes,
+    stop: StopRequest,
 ) -> int:
     marker = request.folder / PREEMPTED
     if where.first:
@@ -91,14 +96,14 @@ def _train(
         verb = "going on from" if resumed else "beginning at"
         log.info("%s update %d", verb, trainer.progress.update)
     try:
-        with stop_on_signals() as stop:
-            reason = trainer.run(stop)
+        reason = trainer.run(stop)
     except Preempted as stopped:
         if where.first:
             marker.touch()
         log.warning("stopped by a signal: %s; run the same command to go on", stopped)
         return EXIT_PREEMPTED
     except TrainingStopped as stopped:
+        log.error("training stopped: %s", stopped)
         raise UserError(
             f"{request.folder}: training stopped: {stopped}: checkpoints are as they were before"
         ) from None
