@@ -40,6 +40,10 @@ COMMON_FILES = ("frame_shift", "labels.json", "feats.json", "mfcc.json")
 NIST_FILES = ("stm", "glm", "ctm", "phones.ctm")
 
 
+# A segment may end this much after its recording (seconds): rounding of its times. It is cut there.
+SEGMENT_OVERSHOOT = 0.01
+
+
 @dataclass(frozen=True)
 class Segment:
     """A stretch of a recording: its name and the two times in seconds."""
@@ -257,12 +261,14 @@ class DataDir:
                 return audio.read_audio(path, rate, resample=resample, mix=mix)
             count, file_rate, _ = audio.audio_info(path)
             start, stop = segment.samples(file_rate)
-            if stop > count:
+            if stop > count + SEGMENT_OVERSHOOT * file_rate:
                 raise UserError(
                     f"{path}: the segment ends at {segment.end:.3f} s, the recording at "
                     f"{count / file_rate:.3f} s: correct {self.path / 'segments'}"
                 )
-            return audio.read_audio(path, rate, resample=resample, mix=mix, start=start, stop=stop)
+            return audio.read_audio(
+                path, rate, resample=resample, mix=mix, start=start, stop=min(stop, count)
+            )
         except UserError as error:
             raise UserError(f"utterance '{utt}': {error}") from error
 

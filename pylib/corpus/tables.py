@@ -112,6 +112,10 @@ def scan_table(
     name = os.fspath(path)
     defects: list[Defect] = []
     text = _decode(name, _read_bytes(name), defects)
+    if text.startswith("\ufeff"):
+        fix = f"remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {name}"
+        defects.append(Defect(name, 1, "byte-order-mark", "U+FEFF before the first key", fix))
+        text = text[1:]
     if "\t" in text:
         text = text.replace("\t", " ")
     if text and not text.endswith("\n"):
