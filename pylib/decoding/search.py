@@ -197,6 +197,7 @@ def merge_parts(
         "too_short": sorted(log_probs.too_short & merged.keys()),
         "search_seconds": round(seconds, 3),
         "log_probs": str(log_probs.path),
+        "data": log_probs.meta["data"],
         "checkpoint": log_probs.meta["checkpoint"],
         "options": settings.beam.as_dict() if settings.beam else None,
         "tuned": settings.tuned,

@@ -16,7 +16,7 @@ def _environment() -> Any:
 
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html"]),  # markdown takes text as it is
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -24,7 +24,7 @@ def _environment() -> Any:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render templates/<template>; every value is escaped, a missing one is an error."""
+    """Render templates/<template>; values are escaped in html, a missing one is an error."""
     return str(_environment().get_template(template).render(**values))
 
 

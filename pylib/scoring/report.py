@@ -1,0 +1,220 @@
+"""The report: index.html, RESULTS.md and summary.json, generated from score files only."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylib.corpus.atomic import atomic_dir, write_json, write_text
+from pylib.corpus.errors import UserError
+from pylib.scoring.collect import Collected, Row, stage_seconds
+from pylib.scoring.curves import draw_curves
+from pylib.scoring.html import alignment_view, render, worst
+from pylib.scoring.result_tables import (
+    comparisons,
+    decode_settings,
+    error_table,
+    other_rows,
+    run_of,
+)
+from pylib.scoring.score_files import read_score
+
+FILES = frozenset({"index.html", "RESULTS.md", "summary.json"})
+WORST = 5  # utterances whose alignments are shown of a set and system
+PLAYERS = 3  # utterances with audio, a set
+MAX_AUDIO_SECONDS = 20.0  # longer recordings would make the page heavy
+SMALL_PRESETS = ("smoke", "mini", "small")
+
+
+@dataclass(frozen=True)
+class ReportInfo:
+    """What the caller knows of a report; `environment` as pylib.jobs.environment gives it."""
+
+    recipe: str
+    preset: str
+    corpus: str
+    wall_s: float | None
+    environment: dict[str, Any]
+    machine: dict[str, Any]
+
+    @property
+    def revision(self) -> str:
+        git = self.environment.get("git") or {}
+        if not git.get("commit"):
+            return "unknown"
+        return str(git["commit"]) + ("-dirty" if git.get("dirty") else "")
+
+    @property
+    def built_in(self) -> bool:
+        return self.corpus.startswith("built-in")
+
+    @property
+    def notice(self) -> str:
+        """The sentence that stands above every table, '' for full-size runs on a real corpus."""
+        if self.built_in:
+            return (
+                "Built-in corpus (synthetic speech): these numbers show that the recipe works and "
+                "how its systems compare on this corpus. They cannot be compared with results on "
+                "recorded speech."
+            )
+        if self.preset in SMALL_PRESETS:
+            return (
+                f"Preset {self.preset}: a small model and little data. These numbers cannot be "
+                "compared with published ones."
+            )
+        return ""
+
+
+def summary(found: Collected, info: ReportInfo) -> dict[str, Any]:
+    """summary.json, one row a number; its shape is the same in every recipe and stays."""
+    wall = info.wall_s if info.wall_s is not None else stage_seconds(found.stages)
+    return {
+        "recipe": info.recipe,
+        "preset": info.preset,
+        "corpus": info.corpus,
+        "revision": info.revision,
+        "wall_s": round(wall, 1),
+        "results": found.rows,
+    }
+
+
+def _alignments(found: Collected) -> list[dict[str, Any]]:
+    """Worst utterances of every set but development sets, for each system."""
+    blocks = []
+    for row in found.rows:
+        if row["measure"] != "wer" or str(row["set"]).startswith("dev"):
+            continue
+        _, score = read_score(row["file"])
+        shown = [alignment_view(u) for u in worst(score, WORST)]
+        blocks.append({"row": row, "run": run_of(row), "utterances": shown})
+    return blocks
+
+
+def _data_uri(samples: Any, rate: int) -> str:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
+    return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _players(found: Collected) -> list[dict[str, Any]]:
+    """A few utterances of every test set: audio, reference, and what each system wrote."""
+    from pylib.corpus.datadir import DataDir
+
+    sets: dict[str, list[Row]] = {}
+    for row in found.rows:
+        if row["measure"] == "wer" and not str(row["set"]).startswith("dev"):
+            sets.setdefault(row["set"], []).append(row)
+    players = []
+    for rows in sets.values():
+        path = found.details[rows[0]["file"]]["settings"].get("data")
+        if path is None or not Path(path).is_dir():
+            continue  # the data has been removed since: the scores stand without it
+        data = DataDir.load(path)
+        scores = {row["file"]: read_score(row["file"])[1] for row in rows}
+        short = [u for u in data.utts if data.utt2dur[u] <= MAX_AUDIO_SECONDS]
+        step = max(1, len(short) // PLAYERS)
+        for utt in short[::step][:PLAYERS]:
+            lines = []
+            for row in rows:
+                scored = next((u for u in scores[row["file"]].utterances if u.utt == utt), None)
+                if scored is not None:
+                    lines.append({"row": row, "run": run_of(row), "text": " ".join(scored.hyp)})
+            players.append(
+                {
+                    "utt": utt,
+                    "set": rows[0]["set"],
+                    "audio": _data_uri(data.read_utt(utt, 16000), 16000),
+                    "ref": (data.text or {}).get(utt, ""),
+                    "lines": lines,
+                }
+            )
+    return players
+
+
+def _commands(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "stage": record.get("stage"),
+            "name": record.get("name"),
+            "command": shlex.join(map(str, record["argv"])),
+            "seconds": max(record.get("end", 0.0) - record.get("start", 0.0), 0.0),
+        }
+        for record in stages
+    ]
+
+
+def _runs(found: Collected) -> list[dict[str, Any]]:
+    """Runs with every field that a table shows, None where run.json lacks it."""
+    fields = ("system", "preset", "seed", "parameters", "updates", "audio_hours_seen", "wall_s")
+    rows = []
+    for run in found.runs:
+        git = run.get("code") if isinstance(run.get("code"), dict) else run
+        commit = git.get("commit")
+        shown = {name: run.get(name) for name in fields}
+        rows.append(
+            {
+                **shown,
+                "dir": run["dir"],
+                "commit": f"{commit[:12]}{' dirty' if git.get('dirty') else ''}" if commit else "-",
+                "data": run.get("data"),
+                "command": run.get("command"),
+            }
+        )
+    return rows
+
+
+def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
+    return {
+        "info": info,
+        "summary": summary(found, info),
+        "tables": [t for m in ("wer", "cer") if (t := error_table(found.rows, m))["lines"]],
+        "others": other_rows(found.rows),
+        "settings": decode_settings(found),
+        "comparisons": comparisons(found),
+        "runs": _runs(found),
+        "commands": _commands(found.stages),
+        "left_out": found.left_out,
+    }
+
+
+def write_report(found: Collected, info: ReportInfo, out: str | Path) -> dict[str, Any]:
+    """Write index.html, RESULTS.md and summary.json as one directory; returns the summary.
+
+    UserError when `out` holds files that are not a report's: the directory is replaced whole.
+    """
+    directory = Path(out)
+    foreign = sorted({p.name for p in directory.iterdir()} - FILES) if directory.is_dir() else []
+    if foreign:
+        raise UserError(
+            f"{directory}: holds {', '.join(foreign[:3])}, which is not of a report: "
+            "choose a directory of its own"
+        )
+    context = _context(found, info)
+    page = render(
+        "report.html",
+        **context,
+        curves=draw_curves(found.curves),
+        alignments=_alignments(found),
+        players=_players(found),
+        environment=json.dumps(
+            {**info.environment, "machine": info.machine}, indent=1, sort_keys=True
+        ),
+    )
+    with atomic_dir(directory) as temporary:
+        write_json(temporary / "summary.json", context["summary"])
+        write_text(temporary / "RESULTS.md", results_text(context))
+        write_text(temporary / "index.html", page)
+    return context["summary"]
+
+
+def results_text(context: dict[str, Any]) -> str:
+    """RESULTS.md from the context of a report."""
+    return render("results.md", **context)

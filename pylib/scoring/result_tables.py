@@ -1,0 +1,131 @@
+"""Tables of a report: error rates by system, decoding settings, paired comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any
+
+from pylib.scoring.collect import Collected, Row
+from pylib.scoring.score_files import read_score
+from pylib.scoring.significance import compare
+
+ERROR_RATES = ("wer", "cer")
+BASELINE = "scratch"
+
+
+def _natural(value: Any) -> tuple[int, str]:
+    """dev sets before others, then by name; None last."""
+    text = "~" if value is None else str(value)
+    return (0 if text.startswith("dev") else 1, text)
+
+
+def run_of(row: Row) -> str:
+    """Name of the training whose decoding a score file belongs to (exp/<run>/decode_*/...)."""
+    parts = PurePath(row["file"]).parts
+    return parts[-4] if len(parts) >= 4 else ""
+
+
+def _systems(rows: Sequence[Row]) -> list[tuple[str, Any, str]]:
+    """(system, seed, run) in reading order: the baseline last."""
+    found = {(row["system"], row["seed"], run_of(row)) for row in rows}
+    return sorted(found, key=lambda p: (p[0] == BASELINE, p[0], str(p[1]), p[2]))
+
+
+def error_table(rows: Sequence[Row], measure: str) -> dict[str, Any]:
+    """Matrix of one measure: columns (set, decode), one line a training, cells or None."""
+    rows = [row for row in rows if row["measure"] == measure]
+    columns = sorted(
+        {(row["set"], row["decode"]) for row in rows},
+        key=lambda c: (_natural(c[0]), str(c[1])),
+    )
+    at = {(row["system"], row["seed"], run_of(row), row["set"], row["decode"]): row for row in rows}
+    lines = [
+        {
+            "system": system,
+            "seed": seed,
+            "run": run,
+            "cells": [at.get((system, seed, run, *column)) for column in columns],
+        }
+        for system, seed, run in _systems(rows)
+    ]
+    return {"measure": measure, "columns": columns, "lines": lines}
+
+
+def format_cell(row: Row | None, interval: bool = True) -> str:
+    """`12.34 [11.20, 13.50]`, `-` for none."""
+    if row is None:
+        return "-"
+    text = f"{row['value']:.2f}"
+    if interval and row["low"] is not None and row["high"] is not None:
+        text += f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return text
+
+
+def format_text_table(table: dict[str, Any]) -> str:
+    """An error table for a terminal."""
+    header = [table["measure"].upper() + " %", "seed", "run"]
+    header += [f"{name} {decode}" for name, decode in table["columns"]]
+    body = [header]
+    for line in table["lines"]:
+        cells = [format_cell(cell) for cell in line["cells"]]
+        seed = "-" if line["seed"] is None else str(line["seed"])
+        body.append([line["system"], seed, line["run"], *cells])
+    widths = [max(len(row[i]) for row in body) for i in range(len(header))]
+    lines = []
+    for row in body:
+        first = row[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        lines.append("  ".join([first, *rest]).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines) + "\n"
+
+
+def other_rows(rows: Sequence[Row]) -> list[Row]:
+    """Rows of all measures but error rates (PNMI, probes ...)."""
+    return [row for row in rows if row["measure"] not in ERROR_RATES]
+
+
+def decode_settings(found: Collected) -> list[dict[str, Any]]:
+    """One line per distinct decoding: options and which set chose them."""
+    lines = []
+    for row in found.rows:
+        if row["measure"] != "wer":
+            continue
+        details = found.details[row["file"]]
+        settings = details["settings"]
+        options = settings.get("options") or {}
+        tuned = settings.get("tuned")
+        lm = settings.get("lm") or {}
+        lines.append(
+            {
+                "row": row,
+                "options": options,
+                "chosen_on": f"{tuned['set']} (WER {tuned['wer']:.2f} there)" if tuned else None,
+                "overridden": tuned.get("overridden", []) if tuned else [],
+                "lm": lm.get("made_by") and f"order {lm.get('order')} ({lm['made_by']})",
+                "empty": settings.get("empty", 0),
+                "missing": details["missing"],
+                "sentences": details["sentences"],
+                "errors": details["errors"],
+                "interval_over": details["interval"]["over"],
+                "normaliser": details["normaliser"],
+            }
+        )
+    return lines
+
+
+def comparisons(found: Collected) -> list[dict[str, Any]]:
+    """Every system against the baseline of the same set, decode and seed, by WER."""
+    rows = [row for row in found.rows if row["measure"] == "wer"]
+    scores = {row["file"]: read_score(row["file"])[1] for row in rows}
+    lines = []
+    for base in rows:
+        for row in rows:
+            paired = all(row[key] == base[key] for key in ("set", "decode", "seed"))
+            if base["system"] != BASELINE or row["system"] == BASELINE or not paired:
+                continue
+            result = compare(scores[base["file"]], scores[row["file"]])
+            lines.append({"row": row, "baseline": base, **asdict(result)})
+    return lines

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Usage: steps/report.sh [options] <exp-dir> <out-dir>
+# Gathers every score below <exp-dir> into <out-dir>: index.html (self-contained), RESULTS.md and
+# summary.json, and prints the table of error rates.
+# e.g.: steps/report.sh --recipe librispeech --preset mini --corpus "built-in easy" exp exp/report
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+recipe=librispeech # name of the recipe
+preset=mini        # scores of other presets are left out and listed
+corpus=            # name of the corpus; "built-in ..." is labelled as such everywhere
+wall=              # seconds the whole recipe took; default: the sum of its stages
+results=           # also write RESULTS.md to this file
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+[ $# -eq 2 ] || usage
+[ -n "$corpus" ] || usage "--corpus is needed: the name of the corpus"
+
+extra=()
+[ -z "$wall" ] || extra+=(--wall "$wall")
+[ -z "$results" ] || extra+=(--results "$results")
+"$TRIVIUM_PYTHON" -m pylib.bin.report --recipe "$recipe" --preset "$preset" --corpus "$corpus" \
+  ${extra[@]+"${extra[@]}"} "$1" "$2"
