@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Usage: steps/dump_feats.sh [options] <checkpoint> <data-dir> <ark-dir>
+# Writes the features of one layer of a model: <data-dir>/hidden<layer>.scp, .json beside it.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+nj=4             # number of jobs
+cmd=local/run.sh # how to run jobs
+layer=6          # 0 = input of the first block, l = output of block l
+name=            # name instead of hidden<layer>
+device=cpu       # cpu, cuda or auto
+gpu=0            # GPUs asked for each job
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+[ $# -eq 3 ] || usage
+
+checkpoint=$1 data=$2 arks=$3
+read -ra cmd_words <<<"$cmd"
+dump=("$TRIVIUM_PYTHON" -m pylib.bin.dump_feats --layer "$layer" --device "$device")
+[ -z "$name" ] || dump+=(--name "$name")
+[ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
+"${cmd_words[@]}" JOB=1:"$nj" "$arks/log/dump_layer$layer.JOB.log" \
+  "${dump[@]}" --shard "JOB/$nj" "$checkpoint" "$data" "$arks"
+"${dump[@]}" --merge "$nj" "$checkpoint" "$data" "$arks"
