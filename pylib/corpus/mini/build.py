@@ -1,9 +1,9 @@
 """The built-in speech corpus on disk, in LibriSpeech's layout.
 
-<corpus>/<subset>/<reader>/<chapter>/<reader>-<chapter>-<nnnn>.flac and <reader>-<chapter>.trans.txt,
-<corpus>/SPEAKERS.TXT, <corpus>/librispeech-lm-norm.txt.gz; and what the real corpus has not:
-<corpus>/phones/<subset>.ctm (true phone times), <corpus>/labelled.txt (ids of the labelled split),
-<corpus>/trivium-mini.json (how it was made).
+<corpus>/<subset>/<reader>/<chapter>/ holds <reader>-<chapter>-<nnnn>.flac and
+<reader>-<chapter>.trans.txt; <corpus>/SPEAKERS.TXT and <corpus>/librispeech-lm-norm.txt.gz are
+beside the subsets. What the real corpus has not: <corpus>/phones/<subset>.ctm (true phone times),
+<corpus>/labelled.txt (ids of the labelled split), <corpus>/trivium-mini.json (how it was made).
 """
 
 from __future__ import annotations

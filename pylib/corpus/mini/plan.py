@@ -1,4 +1,4 @@
-"""Which speaker reads which sentences: all sentences distinct, dev and test kept from the LM text."""
+"""Who reads which sentences: all are distinct, and those of dev and test are not in the LM text."""
 
 from __future__ import annotations
 
@@ -72,7 +72,6 @@ def reading_lists(config: MiniCorpusConfig) -> tuple[list[ReadingList], set[str]
     generator = SentenceGenerator(config)
     speakers = draw_speakers(config)
     order = sorted(speakers, key=lambda s: ("test", "dev-", "trai").index(s.subset[:4]))
-    order.sort(key=lambda s: s.subset.startswith("train"))
     seen: set[str] = set()
     held_out: set[str] = set()
     lists = []
