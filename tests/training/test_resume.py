@@ -1,0 +1,203 @@
+"""T11: n updates = k updates + an end of any kind + the rest, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pylib.corpus.atomic import write_json
+from pylib.corpus.errors import UserError
+from pylib.training import checkpoint, loop
+from pylib.training.session import Request, train
+from pylib.training.signals import EXIT_PREEMPTED, StopRequest
+from tests.training.helpers import FINETUNE, PRETRAIN, ROOT, process_env, run_train, same_state
+
+LAST = "checkpoint_last.pt"
+TIMES = {"audio_per_s", "updates_per_s", "wait_share", "wall_s", "seconds"}
+
+
+class StopAfter(StopRequest):
+    """Asks to stop once `updates` updates are done."""
+
+    def __init__(self, updates: int) -> None:
+        super().__init__()
+        self.updates = updates
+        self.trainer: loop.Trainer | None = None
+
+    def __bool__(self) -> bool:
+        return self.trainer is not None and self.trainer.progress.update >= self.updates
+
+
+def go(sets, path: Path, folder: Path, *overrides: str, init: Path | None = None) -> int:
+    return train(Request(*sets, folder, path, overrides, init=init, device="cpu"))
+
+
+def stopped(monkeypatch, updates: int):
+    """Make the next runs stop by themselves after some updates."""
+    original = loop.Trainer.run
+
+    def run(self: loop.Trainer, stop: StopRequest) -> str:
+        mine = StopAfter(updates)
+        mine.trainer = self
+        return original(self, mine)
+
+    monkeypatch.setattr(loop.Trainer, "run", run)
+
+
+def metrics(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+
+
+CASES = {
+    "mt4ssl": (PRETRAIN, {}),
+    "mt4ssl-bf16-accumulate": (PRETRAIN, {"run__precision": "bf16", "optim__accumulate": 2}),
+    "mt4ssl-random-crop": (PRETRAIN, {"data__crop": "random_aligned"}),
+    "ctc": (FINETUNE, {}),
+    "ctc-frozen": (FINETUNE, {"ctc__freeze_updates": 5}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("at", [3, 4, 7])
+def test_a_stop_changes_nothing(case, at, sets, config_file, tmp_path, monkeypatch) -> None:
+    base, changes = CASES[case]
+    path = config_file(base, **changes)
+    assert go(sets, path, tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        stopped(patch, at)
+        assert go(sets, path, tmp_path / "parts") == EXIT_PREEMPTED
+    assert (tmp_path / "parts" / "preempted").exists()
+    assert go(sets, path, tmp_path / "parts") == 0
+    assert not (tmp_path / "parts" / "preempted").exists()
+    assert same_state(tmp_path / "whole" / LAST, tmp_path / "parts" / LAST) == []
+    whole, parts = metrics(tmp_path / "whole"), metrics(tmp_path / "parts")
+    assert [row["update"] for row in whole] == [row["update"] for row in parts]
+    dev = [row for row in whole if row["type"] == "dev"]
+    assert dev == [row for row in parts if row["type"] == "dev"] and dev
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", [PRETRAIN, FINETUNE], ids=["mt4ssl", "ctc"])
+def test_kill_9_changes_nothing(base, sets, config_file, tmp_path) -> None:
+    """Killed three times at moments nobody chose, the run ends in the same bytes."""
+    path = config_file(base, optim__updates=150, run__validate_every=40)
+    assert go(sets, path, tmp_path / "whole") == 0
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "pylib.bin.train", "--config", str(path), *map(str, sets),
+               str(folder)]  # fmt: skip
+    for wanted in (5, 50, 100):
+        process = subprocess.Popen(command, cwd=ROOT, env=process_env(), stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            lines = folder / "metrics.jsonl"
+            if lines.exists() and lines.stat().st_size and last_update(lines) >= wanted:
+                break
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert go(sets, path, folder) == 0
+    assert same_state(tmp_path / "whole" / LAST, folder / LAST) == []
+    assert not list(folder.glob(".*tmp*"))
+    whole, killed = metrics(tmp_path / "whole"), metrics(folder)
+    assert [r for r in whole if r["type"] == "dev"] == [r for r in killed if r["type"] == "dev"]
+
+
+def last_update(path: Path) -> int:
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["update"])
+    except (ValueError, IndexError):
+        return -1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_signals_write_a_checkpoint_and_exit_75(number, sets, config_file, tmp_path) -> None:
+    path = config_file(optim__updates=100_000, run__save_every=100_000, run__validate_every=0)
+    folder = tmp_path / "exp"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pylib.bin.train", "--config", path, *sets, folder],
+        cwd=ROOT, env=process_env(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (folder / "metrics.jsonl").exists() or last_update(folder / "metrics.jsonl") < 4:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == EXIT_PREEMPTED
+    assert "run the same command to go on" in errors
+    assert checkpoint.load(folder / LAST)["update"] >= 4
+    assert (folder / "preempted").exists()
+
+
+def test_a_finished_run_is_left_alone(sets, config_file, tmp_path) -> None:
+    path = config_file()
+    assert go(sets, path, tmp_path / "exp") == 0
+    before = {item.name: item.stat().st_mtime_ns for item in (tmp_path / "exp").glob("*.pt")}
+    assert go(sets, path, tmp_path / "exp") == 0
+    after = {item.name: item.stat().st_mtime_ns for item in (tmp_path / "exp").glob("*.pt")}
+    assert before == after
+
+
+def test_other_settings_are_refused_and_named(sets, config_file, tmp_path) -> None:
+    path = config_file()
+    assert go(sets, path, tmp_path / "exp") == 0
+    with pytest.raises(UserError) as caught:
+        go(sets, path, tmp_path / "exp", "optim.lr=0.5", "mask.length=3")
+    assert "optim.lr: 0.001 -> 0.5" in str(caught.value)
+    assert "mask.length: 4 -> 3" in str(caught.value)
+
+
+def test_settings_without_influence_may_change(sets, config_file, tmp_path, monkeypatch) -> None:
+    path = config_file()
+    with monkeypatch.context() as patch:
+        stopped(patch, 4)
+        assert go(sets, path, tmp_path / "exp") == EXIT_PREEMPTED
+    assert go(sets, path, tmp_path / "exp", "run.log_every=1", "data.prefetch=1") == 0
+
+
+def test_other_labels_are_refused(sets, config_file, tmp_path) -> None:
+    path = config_file()
+    assert go(sets, path, tmp_path / "exp") == 0
+    meta = {"rate": 25, "clusters": 8, "kmeans": "exp/km", "sha256": "another"}
+    for folder in sets:
+        write_json(folder / "labels.json", meta)
+    with pytest.raises(UserError, match=r"data\.train"):
+        go(sets, path, tmp_path / "exp")
+
+
+def test_a_second_run_in_the_same_directory_is_refused(sets, config_file, tmp_path) -> None:
+    import fcntl
+
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    with (folder / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another run is training here"):
+            go(sets, config_file(), folder)
+
+
+def test_half_a_line_of_metrics_is_forgotten(sets, config_file, tmp_path, monkeypatch) -> None:
+    path = config_file()
+    with monkeypatch.context() as patch:
+        stopped(patch, 4)
+        go(sets, path, tmp_path / "exp")
+    with (tmp_path / "exp" / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"type": "train", "update": 99}\n{"type": "tr')
+    assert go(sets, path, tmp_path / "exp") == 0
+    assert [row["update"] for row in metrics(tmp_path / "exp")] == [2, 4, 4, 6, 8, 8]
+
+
+@pytest.mark.slow
+def test_bad_settings_are_one_readable_line(sets, config_file, tmp_path) -> None:
+    done = run_train("--config", config_file(), "--set", "optim.lrr=3", *sets, tmp_path / "exp")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "train: error: --set optim.lrr: unknown key optim.lrr: did you mean optim.lr?\n"
+    )
