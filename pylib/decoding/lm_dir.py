@@ -143,7 +143,10 @@ def make_lm(
             model = estimate(encoded, order)
             write_arpa(temporary, model)
             fallback = model.fallback_orders
-            source |= {"sentences": encoded.sentences, "discounts": model.discounts}
+            source |= {
+                "sentences": encoded.sentences,
+                "discounts": [list(d) for d in model.discounts],
+            }
     counts = arpa_counts(arpa)
     info = LmInfo(
         "lm.arpa",
