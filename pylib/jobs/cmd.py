@@ -1,6 +1,6 @@
 """Front end of the back ends: Kaldi's ``cmd [options] [JOB=1:N] [options] <log> <command>...``.
 
-    python -S -m pylib.jobs.cmd <back end> <program> [options] [JOB=1:N] [options] <log> <command>...
+    python -S -m pylib.jobs.cmd <back end> <program> [options] [JOB=1:N] <log> <command>...
 
 <program> is what the user called, such as local/run.sh; it stands in messages.
 
@@ -96,7 +96,7 @@ def report(array: Array, codes: dict[int, int], program: str) -> None:
             f"{name}: failed: {array.variable} {ids}{more}",
         ]
     first = array.log_of(failed[0])
-    body = [line for line in logfile.tail(first, LINES + 2) if not _is_frame(line)]
+    body = logfile.body(logfile.tail(first, 200))
     lines.append(f"{name}: the last lines of {first}:")
     lines += [f"    {line}" for line in body[-LINES:]] or ["    (no output)"]
     cause = logfile.hint(codes[failed[0]], logfile.tail(first, 200))
@@ -104,10 +104,6 @@ def report(array: Array, codes: dict[int, int], program: str) -> None:
         lines.append(f"{name}: hint: {cause}")
     lines.append(f"{name}: to run the failed jobs again: {again(array, program)}")
     print("\n".join(lines), file=sys.stderr)
-
-
-def _is_frame(line: str) -> bool:
-    return bool(logfile.ACCOUNTING.fullmatch(line) or logfile.FOOTER.fullmatch(line))
 
 
 def run(array: Array, back_end: str, program: str, settings: conf.Conf | None) -> dict[int, int]:

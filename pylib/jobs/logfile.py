@@ -75,6 +75,15 @@ def end(path: str) -> End | None:
     return End(int(match[1]), int(match[4])) if match else None
 
 
+def body(lines: list[str]) -> list[str]:
+    """``lines`` without a footer, and without a header where they begin with one."""
+    for index, line in enumerate(lines):
+        if line.startswith("# Started at ") and all(one.startswith("# ") for one in lines[:index]):
+            lines = lines[index + 2 :]
+            break
+    return [line for line in lines if not (ACCOUNTING.fullmatch(line) or FOOTER.fullmatch(line))]
+
+
 def is_of(path: str, command: str) -> bool:
     """Whether the log at ``path`` was written by this very command."""
     expected = "\n".join(f"# {line}" for line in command.split("\n")) + "\n"
@@ -115,8 +124,7 @@ CODES = {
 
 def hint(code: int, lines: list[str]) -> str | None:
     """The likely cause of a failure, from the last lines of its log and its code; or None."""
+    if code in CODES:
+        return CODES[code]
     text = "\n".join(lines)
-    for pattern, words in HINTS:
-        if code != 137 and re.search(pattern, text, re.MULTILINE):
-            return words
-    return CODES.get(code)
+    return next((words for pattern, words in HINTS if re.search(pattern, text, re.M)), None)
