@@ -119,8 +119,7 @@ def audit_audio(wav: Mapping[str, str], rules: AudioRules, jobs: int = 1) -> dic
     """
     work = partial(_inspect_chunk, rules=rules)
     if jobs <= 1 or len(wav) <= 4 * _CHUNK:
-        groups = map(work, _chunks(wav))
-        return {finding.utt: finding for group in groups for finding in group}
+        return {finding.utt: finding for chunk in _chunks(wav) for finding in work(chunk)}
     context = multiprocessing.get_context("forkserver")
     with context.Pool(jobs) as pool:
         groups = pool.imap(work, _chunks(wav))

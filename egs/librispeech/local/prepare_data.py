@@ -9,6 +9,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,12 @@ class Preparation:
 def _listed(corpus: Path) -> tuple[str, ...]:
     """Ids that the built-in corpus lists as labelled."""
     return tuple(read_list(corpus / "labelled.txt"))
+
+
+def _beside(corpus: Path) -> str | None:
+    """Libri-Light's lists where local/download.sh puts them: beside the corpus."""
+    place = corpus.absolute().parent / "librispeech_finetuning"
+    return str(place) if (place / "1h").is_dir() else None
 
 
 def read_phones(corpus: Path, subsets: Iterable[str]) -> dict[str, list[str]]:
@@ -268,6 +275,8 @@ def main(argv: list[str]) -> int:
         librilight=arguments.librilight,
         listed=_listed(prep.corpus) if prep.built_in else None,
     )
+    if options.librilight is None and options.listed is None:
+        options = replace(options, librilight=_beside(prep.corpus))
     roles = assign_roles(sources, options, prep.sex)
     text = {utt: words for source in sources for utt, words in source.text.items()}
     # A summary stands only beside the sets that it describes.

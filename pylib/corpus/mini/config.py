@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from dataclasses import dataclass, fields
+from typing import Any
 
 from pylib.corpus.errors import UserError
 
@@ -158,7 +159,7 @@ def with_overrides(config: MiniCorpusConfig, settings: list[str]) -> MiniCorpusC
     outside its range.
     """
     kinds = {field.name: field.type for field in fields(config)}
-    changes: dict[str, int | float] = {}
+    changes: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or name not in kinds:
