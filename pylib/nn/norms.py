@@ -33,7 +33,9 @@ def time_statistics(
     """
     x = x.float()
     if padding is None:
-        variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+        # Not torch.var_mean: over this dimension it is 8 times slower on the CPU.
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).square_().mean(1, keepdim=True)
     else:
         if lengths is None:
             raise ValueError("time_statistics: lengths are needed with padding")
