@@ -11,7 +11,7 @@ librilight=      # Libri-Light's librispeech_finetuning; empty: that beside the 
 fold=0           # which of the six 10-minute sets
 seed=1           # of splits that are drawn
 nj=2             # processes that look at the audio
-cmd=             # how to run the job, Kaldi's grammar; empty: here
+cmd=local/run.sh # how to run the job, Kaldi's grammar
 min_samples=400  # shorter utterances are left out (receptive field of the models, 25 ms)
 max_seconds=60   # longer utterances are left out
 check='tail'     # of each file: header, tail (also its last sample) or full (decode it)
@@ -26,11 +26,7 @@ prepare=("$TRIVIUM_PYTHON" "$TRIVIUM_ROOT/egs/librispeech/local/prepare_data.py"
   --split "$split" --fold "$fold" --seed "$seed" --nj "$nj" --check "$check"
   --min-samples "$min_samples" --max-seconds "$max_seconds" --allow-loss "$allow_loss"
   ${extra[@]+"${extra[@]}"} "$1" "$2")
-if [ -z "$cmd" ]; then
-  "${prepare[@]}"
-else
-  read -ra cmd_words <<<"$cmd"
-  mkdir -p "$2/log"
-  "${cmd_words[@]}" --num-threads "$nj" "$2/log/prepare_data.log" "${prepare[@]}"
-  grep -v '^#' "$2/log/prepare_data.log"
-fi
+read -ra cmd_words <<<"$cmd"
+mkdir -p "$2/log"
+"${cmd_words[@]}" --num-threads "$nj" "$2/log/prepare_data.log" "${prepare[@]}"
+grep -v '^#' "$2/log/prepare_data.log" # sets, what was left out, notices
