@@ -116,18 +116,18 @@ def check_same_units(train: SpeechSet, dev: SpeechSet) -> None:
     """One k-means labels both sets (mt4ssl.md G5). Raises UserError naming both files."""
     if train.labels is None or dev.labels is None:
         return
-    for key in ("clusters", "kmeans", "sha256"):
+    for key in ("clusters", "sha256"):
         if train.labels.get(key) != dev.labels.get(key):
             raise UserError(
                 f"{train.path}/labels.json and {dev.path}/labels.json: {key} differs "
                 f"({train.labels.get(key)} and {dev.labels.get(key)}): label both sets with the "
-                "same k-means model"
+                "same k-means"
             )
 
 
 def _content(meta: dict) -> dict:
     """What identifies labels, without the paths, which may move."""
-    return {key: meta.get(key) for key in ("rate", "clusters", "sha256")}
+    return {key: meta.get(key) for key in ("rate", "align", "clusters", "sha256")}
 
 
 def _tell_dropped(

@@ -6,16 +6,16 @@ inputs prepared in another way.
 
 from __future__ import annotations
 
-import json
+import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from pylib.corpus.ark import read_mat, read_scp
+from pylib.corpus.ark import ArkReader, as_float
 from pylib.corpus.datadir import DataDir
+from pylib.corpus.derived import open_derived
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_numbers
 
@@ -57,6 +57,7 @@ class InputReader:
         self._room = int(cache_gb * 1e9)
         self._cache: dict[str, Floats] = {}
         self._scp: dict[str, str] = {}
+        self._arks = _Arks()
         if model.frontend == "waveform":
             self.rate, self.hop = SAMPLE_RATE, CONV_HOP
             self.lengths = dict(data.utt2num_samples)
@@ -88,7 +89,8 @@ class InputReader:
         if self.model.frontend == "waveform":
             value = self.data.read_utt(utt, SAMPLE_RATE)
         else:
-            value = np.asarray(read_mat(self._scp[utt]), dtype=np.float32)
+            rx = self._scp[utt]
+            value = as_float(self._arks.reader.read(rx, utt), rx, utt)
             if value.ndim != 2 or value.shape[1] != self.model.fbank_dim:
                 raise UserError(
                     f"{self.data.path}/feats.scp: {utt}: features of shape {value.shape}, expected "
@@ -116,6 +118,13 @@ class InputReader:
         return out, lengths
 
 
+class _Arks(threading.local):
+    """An ArkReader for each thread: they keep files open and must not be shared."""
+
+    def __init__(self) -> None:
+        self.reader = ArkReader()
+
+
 def normalise(value: Floats) -> Floats:
     """Zero mean and unit variance over time: (N,), or each channel of (F, D). eps 1e-5.
 
@@ -126,41 +135,20 @@ def normalise(value: Floats) -> Floats:
     return ((wide - mean) / np.sqrt(variance + 1e-5)).astype(np.float32)
 
 
-def read_meta(path: Path) -> dict:
-    """The JSON beside an scp file (feats.json, labels.json).
-
-    Raises:
-        UserError: missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: missing: it says what {path.stem}.scp holds; make {path.stem} again"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON: {error}: make {path.stem} again") from None
-
-
 def _open_features(data: DataDir, model: EncoderConfig) -> dict[str, str]:
-    path = data.path / "feats.scp"
-    if not path.exists():
-        raise UserError(
-            f"{path}: missing: model.frontend = 'fbank' reads it; make it with steps/make_feats.sh"
-        )
-    meta = read_meta(data.path / "feats.json")
+    meta, scp = open_derived(data.path, "feats")
     for key, expected in (("kind", "fbank"), ("dim", model.fbank_dim), ("rate", FBANK_RATE)):
         if meta.get(key) != expected:
             raise UserError(
                 f"{data.path}/feats.json: {key} = {meta.get(key)!r}, the model expects "
                 f"{expected!r}: make fbank features again with steps/make_feats.sh"
             )
-    scp = read_scp(path)
     missing = [utt for utt in data.utts if utt not in scp]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(data.utts)} utterances have no features, the first "
-            f"is {missing[0]}: run steps/make_feats.sh again or steps/fix_data_dir.sh"
+            f"{data.path}/feats.scp: {len(missing)} of {len(data.utts)} utterances have no "
+            f"features, the first is {missing[0]}: run steps/make_feats.sh again or "
+            "steps/fix_data_dir.sh"
         )
     return scp
 

@@ -92,7 +92,12 @@ def make_set(
             writer.write(utt, rng.integers(0, CLUSTERS, count).astype(np.int32))
     write_json(
         data / "labels.json",
-        {"rate": 25 if fbank else 50, "clusters": CLUSTERS, "kmeans": "exp/km", "sha256": "x"},
+        {
+            "rate": 25 if fbank else 50,
+            "align": "centre" if fbank else "start",
+            "clusters": CLUSTERS,
+            "sha256": "x",
+        },
     )
     return data
 
