@@ -103,7 +103,7 @@ _lib_on_signal() { # _lib_on_signal <name> <code>
     read -r -d '' -a pids < <(_lib_tree "$_lib_pid") || true
     kill -TERM ${pids[@]+"${pids[@]}"} 2>/dev/null || true
     local i
-    for ((i = 0; i < 600; i++)); do
+    for ((i = 0; i < 900; i++)); do
       kill -0 "$_lib_pid" 2>/dev/null || break
       sleep 0.1
     done

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 SMALL = 1 << 20  # bytes; below it a file's content is hashed
-MANY = 2000  # files; a larger directory is known by one digest of names and sizes
+MANY = 500  # files; a larger directory is known by one digest of names and sizes
 
 # Options that say how a stage is run, not what it makes.
 VOLATILE = frozenset({"cmd", "nj", "num-threads", "max-jobs-run", "verbose", "dry-run"})
@@ -64,14 +64,18 @@ def difference(path: str, recorded: dict[str, Any]) -> str | None:
     return f"{path} changed"
 
 
-def walk(top: str) -> Iterator[str]:
+def walk(top: str, recurse: bool = True) -> Iterator[str]:
     """Files below ``top`` that count: no hidden ones, no logs, no split or backup directories."""
     with os.scandir(top) as entries:
         for entry in sorted(entries, key=lambda item: item.name):
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                if entry.name != "log" and not re.fullmatch(r"split\d+(utt)?", entry.name):
+                if (
+                    recurse
+                    and entry.name != "log"
+                    and not re.fullmatch(r"split\d+(utt)?", entry.name)
+                ):
                     yield from walk(entry.path)
             elif not entry.name.endswith(".log"):
                 yield entry.path
@@ -88,7 +92,7 @@ def of_paths(paths: list[str], recurse: bool = True) -> dict[str, dict[str, Any]
         if not os.path.isdir(path):
             found[path] = of_file(path)
             continue
-        files = [f for f in walk(path) if recurse or os.path.dirname(f) == path.rstrip("/")]
+        files = list(walk(path.rstrip("/"), recurse))
         if len(files) > MANY:
             found[path.rstrip("/") + "/"] = of_tree(files)
         else:

@@ -135,7 +135,7 @@ class Stage:
             top = path.rstrip("/")
             if f"{top}/" in known:
                 continue
-            new = {f for f in fingerprint.walk(path) if os.path.dirname(f) == top} - set(known)
+            new = set(fingerprint.walk(top, recurse=False)) - set(known)
             new -= self._made_by_stages() if new else set()
             if new:
                 return f"input {min(new)} is new"

@@ -21,7 +21,8 @@ from typing import Any
 from pylib.jobs import logfile
 from pylib.jobs.grammar import Array, seconds_of
 
-GRACE = 20.0  # seconds between TERM and KILL: enough to write a checkpoint of a small model
+GRACE = 60.0  # seconds between TERM and KILL: enough to write a checkpoint
+CHECKPOINTED = 75  # code of a job that stopped on TERM and can go on
 PIPEFAIL = "set -euo pipefail\n"
 
 
@@ -109,6 +110,8 @@ def run(task: dict[str, Any], job: int) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if child is not None:
             _end_group(child, gently=code in (124, 130))
+            if code == 130 and child.returncode == CHECKPOINTED:
+                code = CHECKPOINTED
         seconds = time.monotonic() - start
         logfile.append_footer(stream, code, seconds, task["threads"])
     write_rc(task["queue"], job, code, seconds)

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Usage: bash tests/run.sh [options]
+# Runs all tests: linters and rules of the house, shell tests, unit tests, recipes end to end.
+# The first use makes the environment. Ends with a line "N passed, N failed"; the exit code is 0 only
+# when nothing failed. Tests on real recordings run where $TRIVIUM_REAL names them.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+fast=false # leave out the slow tests (recipes end to end, over-fitting, benchmarks)
+shell=true # run the shell tests
+only=      # only the Python tests below this path, such as tests/corpus
+jobs=      # tests at once (empty: as many as processors)
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/lib.sh"
+
+cd "$TRIVIUM_ROOT"
+unset CMD_BACKEND train_cmd decode_cmd cuda_cmd
+jobs=${jobs:-$("$TRIVIUM_PYTHON" -I -S -c 'import os; print(len(os.sched_getaffinity(0)))')}
+export OMP_NUM_THREADS=1 # processes side by side, one thread each
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0 skipped=0
+
+# count <word> <file>: the number before a word in pytest's closing line.
+count() {
+  grep -oE "[0-9]+ $1" "$2" | tail -n 1 | cut -d' ' -f1 || true
+}
+
+# part <title> <command>...: runs a part to its end, whatever comes out of it, and counts.
+part() {
+  local title=$1 rc=0 start=$SECONDS out="$work/out"
+  shift
+  log "$title"
+  "$@" 2>&1 | tee "$out" || rc=${PIPESTATUS[0]}
+  local good=0 bad=0
+  if grep -qE '^1\.\.[0-9]+$' "$out"; then
+    good=$(grep -c '^ok ' "$out" || true)
+    bad=$(grep -c '^not ok ' "$out" || true)
+  else
+    good=$(count passed "$out")
+    bad=$(($(count failed "$out" | grep . || echo 0) + $(count error "$out" | grep . || echo 0)))
+    skipped=$((skipped + $(count skipped "$out" | grep . || echo 0)))
+  fi
+  # 5 is pytest's code for nothing collected, as with --only of a directory without slow tests.
+  if [ "$rc" -ne 0 ] && [ "$rc" -ne 5 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  passed=$((passed + ${good:-0})) failed=$((failed + bad))
+  log "$title: ${good:-0} passed, $bad failed in $((SECONDS - start)) s"
+}
+
+pytest=("$TRIVIUM_PYTHON" -m pytest -q --color=no --durations=5 -p no:cacheprovider)
+if [ -n "$only" ]; then
+  [ -e "$only" ] || usage_error "--only $only: no such file or directory"
+  part "unit tests of $only" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" "$only"
+  [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "slow and not gpu" "$only"
+else
+  part "rules of the house and linters" "${pytest[@]}" -n "$jobs" -m "not gpu" tests/arch
+  [ "$shell" = false ] || part "shell tests" bats --tap tests/shell
+  part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
+  if [ "$fast" = false ]; then
+    part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile -m "slow and not gpu" tests \
+      --ignore=tests/arch
+    if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+      part "GPU tests" "${pytest[@]}" -m gpu tests
+    fi
+  fi
+fi
+
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]
