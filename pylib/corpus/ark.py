@@ -111,8 +111,7 @@ class ArkReader:
             items = np.frombuffer(_exactly(stream, 5 * count, where), dtype=INT_ITEM)
             if count and not (items["size"] == 4).all():
                 raise UserError(f"{where}: corrupt int32 vector: make the ark again")
-            values = np.ascontiguousarray(items["value"]).astype(np.int32, copy=False)
-            return cut(values, location)
+            return cut(items["value"].astype(np.int32), location)
         dtype = np.dtype("<f4" if header.kind[0] == "F" else "<f8")
         array = np.empty(header.shape, dtype=dtype)
         filled = stream.readinto(array.reshape(-1).view(np.uint8).data)
