@@ -14,7 +14,9 @@ seed=            # seed of the run, overrides run.seed
 system_name=     # name of the system in reports
 preset=          # name of the preset in reports
 ngpu=0           # GPUs a machine, one process each; 0 = CPU
-nproc=1          # processes on CPU (ngpu=0)
+nproc=1          # processes a machine on CPU (ngpu=0)
+num_nodes=1      # machines; cmd must start the command on each of them
+rendezvous=      # host:port of the first machine, for num_nodes > 1
 threads=1        # CPU threads a process
 plan=false       # print batch, updates and memory, and do not train
 # end of options
@@ -39,12 +41,10 @@ if [ "$plan" = true ]; then
   "$TRIVIUM_PYTHON" -m pylib.bin.train --plan "${arguments[@]}" "$@"
   exit 0
 fi
-launch=("$TRIVIUM_PYTHON")
-if [ "$nproc" -gt 1 ]; then
-  launch=("$TRIVIUM_PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$nproc")
-fi
+launch=("$TRIVIUM_PYTHON" -m pylib.jobs.torchrun --nproc "$nproc" --nodes "$num_nodes")
+[ -z "$rendezvous" ] || launch+=(--rendezvous "$rendezvous")
 resources=()
 [ "$ngpu" -eq 0 ] || resources=(--gpu "$ngpu")
 read -ra cmd_words <<<"$cmd"
 "${cmd_words[@]}" "${resources[@]}" "$exp/log/train.log" \
-  "${launch[@]}" -m pylib.bin.train "${arguments[@]}" "$@"
+  "${launch[@]}" -- pylib.bin.train "${arguments[@]}" "$@"
