@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -113,6 +113,10 @@ def fit(
             "clusters: use fewer clusters (--clusters), more data or a larger --fraction"
         )
     log(f"k-means: {options.clusters} clusters, {frames} frames of {len(utts)} utterances")
+    # A small set is shuffled as a whole, epoch by epoch; k-means++ then sees no frame twice.
+    batch = min(options.batch_frames, frames)
+    pool_frames = min(options.pool_frames, max(frames, 2 * options.clusters))
+    options = replace(options, batch_frames=batch, pool_frames=pool_frames)
     pool = _Pool(source, utts, options)
     with threadpool_limits(limits=options.threads):
         centroids = _start(pool.first(), options, log)

@@ -91,13 +91,16 @@ def with_intervals(
 ) -> dict[str, tuple[float, float, float]]:
     """Measures over all speakers with 95 % intervals by resampling speakers.
 
+    The interval is the value +- 1.96 standard deviations of the resampled values. Percentiles would
+    be off to one side: a table of fewer speakers is emptier, which raises information and purity.
+
     Args:
         tables: int64 (S, P, K), the joint table of each speaker.
         seed: of the resampling.
         draws: number of resamplings.
 
     Returns:
-        measure -> (value, low, high). With one speaker the interval is the value alone.
+        measure -> (value, low, high), within [0, 1]. With one speaker all three are the value.
     """
     speakers, phones, units = tables.shape
     whole = tables.sum(axis=0)
@@ -112,6 +115,6 @@ def with_intervals(
     out = {}
     for name, measure in MEASURES.items():
         value = measure(whole)
-        low, high = np.quantile(values[name], [0.025, 0.975]) if values[name] else (value, value)
-        out[name] = (value, float(low), float(high))
+        reach = 1.96 * float(np.std(values[name])) if values[name] else 0.0
+        out[name] = (value, max(value - reach, 0.0), min(value + reach, 1.0))
     return out
