@@ -133,9 +133,9 @@ def decode_utterances(
     log_probs: LogProbs, utts: list[str], settings: DecodeSettings
 ) -> dict[str, str]:
     """Utterance -> hypothesis text ('' where nothing was found)."""
-    beam = None
+    beam, options = None, settings.beam or BeamOptions()
     if settings.method == "lm":
-        assert settings.lm_dir is not None and settings.beam is not None
+        assert settings.lm_dir is not None
         beam = make_beam(settings.lm_dir, log_probs.tokens)
     hypotheses: dict[str, str] = {}
     for utt in utts:
@@ -147,7 +147,7 @@ def decode_utterances(
             if beam is None:
                 words = greedy_words(matrix, log_probs.tokens)
             else:
-                words = beam.decode(matrix, settings.beam).words
+                words = beam.decode(matrix, options).words
         except UserError as error:
             raise UserError(f"{utt}: {error}") from None
         hypotheses[utt] = " ".join(words)

@@ -78,7 +78,7 @@ def _figure(runs: Mapping[str, Records], panels: Sequence[Panel]) -> str:
         return ""
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    style = {"svg.fonttype": "none", "svg.hashsalt": "trivium", "font.size": 8}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "trivium", "font.size": 8}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(3.6 * columns, 2.4 * rows), layout="constrained")
         FigureCanvasSVG(figure)

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,15 +138,21 @@ def _players(found: Collected) -> list[dict[str, Any]]:
     return players
 
 
-def _commands(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _commands(found: Collected) -> list[dict[str, Any]]:
+    """Commands of the ledger's stages; of the trainings where no ledger was kept."""
+    if not found.stages:
+        runs = [run for run in found.runs if run.get("argv")]
+        return [
+            {"name": r["dir"], "command": shlex.join(map(str, r["argv"])), "seconds": r["wall_s"]}
+            for r in runs
+        ]
     return [
         {
-            "stage": record.get("stage"),
             "name": record.get("name"),
             "command": shlex.join(map(str, record["argv"])),
             "seconds": max(record.get("end", 0.0) - record.get("start", 0.0), 0.0),
         }
-        for record in stages
+        for record in found.stages
     ]
 
 
@@ -156,16 +161,13 @@ def _runs(found: Collected) -> list[dict[str, Any]]:
     fields = ("system", "preset", "seed", "parameters", "updates", "audio_hours_seen", "wall_s")
     rows = []
     for run in found.runs:
-        git = run.get("code") if isinstance(run.get("code"), dict) else run
-        commit = git.get("commit")
-        shown = {name: run.get(name) for name in fields}
+        commit = run.get("commit")
         rows.append(
             {
-                **shown,
+                **{name: run.get(name) for name in fields},
                 "dir": run["dir"],
-                "commit": f"{commit[:12]}{' dirty' if git.get('dirty') else ''}" if commit else "-",
+                "commit": f"{commit[:12]}{' dirty' if run.get('dirty') else ''}" if commit else "-",
                 "data": run.get("data"),
-                "command": run.get("command"),
             }
         )
     return rows
@@ -180,7 +182,7 @@ def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
         "settings": decode_settings(found),
         "comparisons": comparisons(found),
         "runs": _runs(found),
-        "commands": _commands(found.stages),
+        "commands": _commands(found),
         "left_out": found.left_out,
     }
 
