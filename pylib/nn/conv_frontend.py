@@ -120,7 +120,7 @@ class WaveformFrontend(nn.Module):
                 padding = None
                 if i == 0 and conv.kind == "group" and self.masked_norm:
                     first = conv_lengths(lengths, 1)
-                    width = int(conv_lengths(torch.tensor(inputs.shape[1]), 1))
+                    width = int(conv_lengths(lengths.new_tensor(inputs.shape[1]), 1))
                     padding = padding_mask(first, width)
                     padding = None if padding is None else padding.to(x.device)
                 x = conv(x, padding)

@@ -14,7 +14,7 @@ def padding_mask(lengths: Tensor, width: int) -> Tensor | None:
     """
     if int(lengths.min()) >= width:
         return None
-    return torch.arange(width) >= lengths[:, None]
+    return torch.arange(width, device=lengths.device) >= lengths[:, None]
 
 
 def time_statistics(

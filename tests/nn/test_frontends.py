@@ -1,0 +1,106 @@
+"""Front ends: frame formulas (T1), normalisation and padding (G9), gradient multiplier."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pylib.nn.batch import Batch
+from pylib.nn.conv_frontend import GradientScale, WaveformFrontend, conv_lengths
+from pylib.nn.encoder import Encoder, EncoderConfig
+from pylib.nn.fbank_frontend import FbankFrontend
+
+TINY = EncoderConfig(conv_dim=16, dim=32, ffn_dim=64, layers=2, heads=4, pos_conv_groups=4)
+
+
+def test_frame_formula_from_400_to_600k() -> None:
+    samples = torch.arange(400, 600_001)
+    expected = torch.div(samples - 400, 320, rounding_mode="floor") + 1
+    assert torch.equal(conv_lengths(samples), expected)
+    assert conv_lengths(torch.tensor([0, 5, 399])).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_formula_is_what_the_convolutions_make(norm: str) -> None:
+    with torch.device("meta"):
+        frontend = WaveformFrontend(8, norm)
+        for samples in (400, 719, 720, 16000, 16001, 250_000, 320_000, 599_999):
+            lengths = torch.full((1,), samples, device="cpu")
+            made = frontend(torch.empty(1, samples), lengths)
+            assert made.shape == (1, int(conv_lengths(lengths)), 8)
+
+
+def test_labels_of_100_hz_halve_to_the_frames() -> None:
+    """labels[0::2] of Kaldi's 100 Hz frames has exactly T labels (mt4ssl.md 8)."""
+    samples = torch.arange(400, 100_000)
+    frames = (samples - 400) // 160 + 1
+    assert torch.equal((frames + 1) // 2, conv_lengths(samples))
+
+
+def test_group_norm_ignores_padding_when_masked() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 8000)
+    x[1, 5000:] = 0
+    lengths = torch.tensor([8000, 5000])
+    for masked in (True, False):
+        frontend = WaveformFrontend(16, "group", masked_norm=masked)
+        alone = frontend(x[1:, :5000], lengths[1:])
+        together = frontend(x, lengths)[1:, : alone.shape[1]]
+        difference = (alone - together).abs().amax(dim=(0, 2))
+        if masked:
+            assert difference.max() < 1e-5
+        else:
+            assert difference[0] > 1e-3, "fairseq's statistics do count padding (G9)"
+
+
+def test_masked_group_norm_is_group_norm_without_padding() -> None:
+    torch.manual_seed(0)
+    layer = WaveformFrontend(16, "group").convs[0]
+    x = torch.randn(2, 1, 1000)
+    with torch.no_grad():
+        layer.norm.weight.uniform_()
+        layer.norm.bias.uniform_()
+    nothing = torch.zeros(2, 199, dtype=torch.bool)
+    torch.testing.assert_close(layer(x, nothing), layer(x), atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_multiplier() -> None:
+    x = torch.ones(3, requires_grad=True)
+    GradientScale.apply(x, 0.1).sum().backward()
+    assert torch.allclose(x.grad, torch.full((3,), 0.1))
+    gradients = {}
+    for factor in (1.0, 0.1, 0.0):
+        torch.manual_seed(0)
+        frontend = WaveformFrontend(8, "layer", grad_mult=factor)
+        made = frontend(torch.randn(1, 2000), torch.tensor([2000]))
+        if factor == 0.0:
+            assert not made.requires_grad, "0 freezes the convolutions"
+            continue
+        made.sum().backward()
+        gradients[factor] = frontend.convs[3].conv.weight.grad
+    torch.testing.assert_close(gradients[0.1], 0.1 * gradients[1.0])
+
+
+def test_fbank_stacks_and_normalises_own_frames() -> None:
+    torch.manual_seed(0)
+    frontend = FbankFrontend(bins=5, stack=4)
+    assert frontend.frame_rate == 25.0 and frontend.dim == 20
+    x = 3 * torch.randn(2, 43, 5) + 7
+    x[1, 30:] = 0
+    lengths = torch.tensor([43, 30])
+    made = frontend(x, lengths)
+    assert made.shape == (2, 10, 20)
+    assert frontend.frame_lengths(lengths).tolist() == [10, 7]
+    row = x[1, :30]
+    normal = (row - row.mean(0)) / (row.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(made[1, :7], normal[:28].reshape(7, 20), atol=1e-4, rtol=0)
+    torch.testing.assert_close(made[0], FbankFrontend(5, 4)(x[:1], lengths[:1])[0])
+    with pytest.raises(ValueError, match="model.fbank_dim"):
+        frontend(torch.randn(1, 20, 6), torch.tensor([20]))
+
+
+def test_too_short_names_the_utterance() -> None:
+    encoder = Encoder(TINY)
+    batch = Batch(torch.zeros(2, 1000), torch.tensor([1000, 399]), utts=("a-1", "b-2"))
+    with pytest.raises(ValueError, match="b-2: 399 samples are too short"):
+        encoder(batch)
