@@ -128,18 +128,11 @@ class Stage:
         """A file in an input directory that was not there and that no stage made."""
         known = self.old.get("inputs", {})
         for path in self.inputs:
-            if not os.path.isdir(path):
-                if path not in known:
-                    return f"input {path} is new"
-                continue
-            top = path.rstrip("/")
-            if f"{top}/" in known:
-                continue
-            new = set(fingerprint.walk(top, recurse=False)) - set(known)
-            new -= self._made_by_stages() if new else set()
-            if new:
-                return f"input {min(new)} is new"
-        return None
+            if not os.path.isdir(path) and path not in known:
+                return f"input {path} is new"
+        new = set(self._in_directories()) - set(known)
+        new -= self._made_by_stages() if new else set()
+        return f"input {min(new)} is new" if new else None
 
     def _made_by_stages(self) -> set[str]:
         made: set[str] = set()
@@ -147,7 +140,8 @@ class Stage:
             if name.endswith(".json"):
                 with open(os.path.join(self.ledger, name), encoding="utf-8") as stream:
                     record = json.load(stream)
-                made.update(record.get("outputs", {}), record.get("previous", []))
+                for part in ("outputs", "previous", "also"):
+                    made.update(record.get(part, ()))
         return made
 
     def begin(self, mode: str) -> None:
@@ -191,21 +185,35 @@ class Stage:
                     f"command {self.command[0]} and the stage's --out disagree"
                 )
             return
+        # Files of a directory that it reads, which the stage itself wrote: neither input nor, as
+        # later stages may add to them, output.
         inputs = record.get("inputs", {})
-        named = set(self.inputs)
-        own = {path for path in inputs if path not in named and self._is_own(path, inputs, start)}
-        record["inputs"] = {path: found for path, found in inputs.items() if path not in own}
-        record["outputs"] = self._outputs(start, set(record.pop("previous", [])), own)
+        also = {path for path in inputs if self._is_own(path, inputs)}
+        also |= set(self._in_directories()) - set(inputs) - self._made_by_stages()
+        record["inputs"] = {path: found for path, found in inputs.items() if path not in also}
+        record["also"] = sorted(also)
+        record["outputs"] = self._outputs(start, set(record.pop("previous", [])))
         record["state"] = "done"
         self.write(record)
 
-    def _is_own(self, path: str, inputs: dict[str, Any], start: float) -> bool:
+    def _is_own(self, path: str, inputs: dict[str, Any]) -> bool:
         """Whether the stage rewrote this file of a directory that it reads."""
-        if "files" in inputs[path]:
+        if path in self.inputs or "files" in inputs[path]:
             return False
         return fingerprint.difference(path, inputs[path]) is not None
 
-    def _outputs(self, start: float, previous: set[str], own: set[str]) -> dict[str, Any]:
+    def _in_directories(self) -> list[str]:
+        """Files directly in the input directories, but for those known by one digest."""
+        tops = [path.rstrip("/") for path in self.inputs if os.path.isdir(path)]
+        known = self.old.get("inputs", {})
+        return [
+            file
+            for top in tops
+            if f"{top}/" not in known
+            for file in fingerprint.walk(top, recurse=False)
+        ]
+
+    def _outputs(self, start: float, previous: set[str]) -> dict[str, Any]:
         """Fingerprints of what this run made.
 
         In a directory that other stages fill too, a file counts when this run wrote it or an
@@ -222,9 +230,6 @@ class Stage:
                 }
                 files = fresh or files
             found.update(files)
-        for path in sorted(own):
-            if os.path.exists(path):
-                found[path] = fingerprint.of_file(path)
         return found
 
 
@@ -297,6 +302,9 @@ def main(argv: list[str]) -> int:
     """See the module's text."""
     try:
         options, command = parse(argv[1:])
+        absent = [name for name in ("ledger", "stage", "name") if len(options.get(name, ())) != 1]
+        if absent:
+            raise StageError(f"ledger: one word for --{absent[0]} is needed")
         stage = Stage(options, command)
         if argv[0] == "status":
             return status(stage)
