@@ -1,4 +1,4 @@
-"""MT4SSL and its parents: loss by definition (T6, T9, T10, T17), guard (T16), refusals, over-fit."""
+"""MT4SSL and its parents: terms (T6, T9, T10, T17), guard (T16), refusals, over-fit (T15)."""
 
 from __future__ import annotations
 
