@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Usage: steps/relabel.sh [options] <checkpoint> <kmeans-dir> <data-train> [<data-dir>...]
+# The next iteration's labels: features of one layer of a model, k-means fitted to those of
+# <data-train>, and labels of all sets, in copies of the data directories named by --suffix. The
+# directories that were there keep their labels, so the models trained on them stay up to date.
+# e.g.: steps/relabel.sh --layer 6 --suffix _it2 exp/pretrain/checkpoint_last.pt exp/kmeans_it2 \
+#         data/train data/dev       # makes data/train_it2, data/dev_it2
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+# options
+nj=4             # number of jobs
+cmd=local/run.sh # how to run jobs
+suffix=_it2      # appended to the names of the copies
+layer=6          # 0 = input of the first block, l = output of block l
+clusters=500     # number of units
+fraction=1.0     # share of <data-train>'s utterances that k-means is fitted to
+seed=0           # seed of k-means
+rate=50          # labels a second: the next model's frame rate
+device=cpu       # cpu, cuda or auto
+gpu=0            # GPUs asked for each job
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+[ $# -ge 3 ] || usage
+[ -n "$suffix" ] || usage_error "--suffix must not be empty: it names the copies"
+
+checkpoint=$1 kmeans=$2
+shift 2
+train=$1$suffix
+array=(--cmd "$cmd" --nj "$nj")
+steps=$TRIVIUM_ROOT/steps
+
+for data in "$@"; do
+  "$steps/copy_data_dir.sh" "$data" "$data$suffix"
+  "$steps/dump_feats.sh" "${array[@]}" --layer "$layer" --device "$device" --gpu "$gpu" \
+    "$checkpoint" "$data$suffix" "$kmeans/feats/$(basename "$data")"
+done
+"$steps/train_kmeans.sh" --cmd "$cmd" --feats "hidden$layer" --clusters "$clusters" --seed "$seed" \
+  --fraction "$fraction" "$train" "$kmeans"
+for data in "$@"; do
+  "$steps/dump_labels.sh" "${array[@]}" --rate "$rate" "$data$suffix" "$kmeans"
+done
