@@ -73,7 +73,7 @@ def main(argv: list[str]) -> int:
         record = merge_parts(args.decode_dir, args.merge, log_probs, data.utts, settings, name)
         print(
             f"{args.decode_dir}/hyp: {record['utterances']} utterances ({record['empty']} empty), "
-            f"search {record['search_seconds']:.1f} s"
+            f"search {record['seconds']:.1f} s"
         )
         return 0
     started = time.monotonic()

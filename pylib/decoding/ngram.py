@@ -1,7 +1,7 @@
 """Interpolated modified Kneser-Ney n-gram models (Chen & Goodman 1999), estimated with arrays.
 
-For corpora of up to a few hundred thousand sentences (memory: about 60 bytes a running word and
-order); larger texts want KenLM's `lmplz`, which `make_lm` uses when it is on PATH. Definitions
+For corpora of up to a few hundred thousand sentences (memory: about 0.3 GB a million running
+words); larger texts want KenLM's `lmplz`, which `make_lm` uses when it is on PATH. Definitions
 follow `lmplz` so that the two agree: sentences are `<s> w1 .. wn </s>`; the highest order and
 n-grams that begin with `<s>` keep raw counts, lower orders count distinct left neighbours;
 discounts D1, D2, D3+ per order from counts of counts; unigrams are interpolated with the uniform
@@ -200,25 +200,29 @@ def _log10(values: np.ndarray) -> np.ndarray:
 
 
 def arpa_lines(model: NgramModel) -> Iterator[str]:
-    """Lines of the ARPA format, with line ends."""
+    """The ARPA format in pieces of whole lines."""
     yield "\\data\\\n"
     for n, words in enumerate(model.words, 1):
         yield f"ngram {n}={len(words)}\n"
-    names = model.vocabulary
-    for n, words in enumerate(model.words, 1):
+    for n in range(1, model.order + 1):
         yield f"\n\\{n}-grams:\n"
-        has_backoff = n < model.order
-        rows = zip(
-            words.tolist(),
-            model.log10_prob[n - 1].tolist(),
-            model.log10_backoff[n - 1].tolist(),
-            strict=True,
-        )
-        for ids, prob, backoff in rows:
-            text = " ".join([names[i] for i in ids])
-            tail = f"\t{backoff:.7g}" if has_backoff and ids[-1] != EOS_ID else ""
-            yield f"{prob:.7g}\t{text}{tail}\n"
+        for begin in range(0, len(model.words[n - 1]), _LINES_AT_ONCE):
+            yield _gram_lines(model, n, slice(begin, begin + _LINES_AT_ONCE))
     yield "\n\\end\\\n"
+
+
+_LINES_AT_ONCE = 65536  # as Python objects an n-gram takes ten times its arrays
+
+
+def _gram_lines(model: NgramModel, n: int, rows: slice) -> str:
+    """Some lines of one order: `log10 p<TAB>words[<TAB>back-off]`."""
+    names, lines = model.vocabulary, []
+    parts = (model.words[n - 1], model.log10_prob[n - 1], model.log10_backoff[n - 1])
+    for ids, prob, backoff in zip(*(part[rows].tolist() for part in parts), strict=True):
+        text = " ".join([names[i] for i in ids])
+        tail = f"\t{backoff:.7g}" if n < model.order and ids[-1] != EOS_ID else ""
+        lines.append(f"{prob:.7g}\t{text}{tail}\n")
+    return "".join(lines)
 
 
 def write_arpa(path: str | Path, model: NgramModel) -> None:

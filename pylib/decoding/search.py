@@ -173,7 +173,11 @@ def merge_parts(
     settings: DecodeSettings,
     set_name: str,
 ) -> dict[str, Any]:
-    """Join the shards into `hyp`, write decode.json last, remove the parts; returns decode.json."""
+    """Join the shards into `hyp`, write decode.json last, remove the parts.
+
+    Returns decode.json and `seconds`, the time of the search (which is kept out of the file: the
+    same input gives the same bytes).
+    """
     merged: dict[str, str] = {}
     seconds = 0.0
     names = [f"hyp.{shard}of{shards}" for shard in range(1, shards + 1)]
@@ -195,7 +199,6 @@ def merge_parts(
         "utterances": len(merged),
         "empty": sum(not text for text in merged.values()),
         "too_short": sorted(log_probs.too_short & merged.keys()),
-        "search_seconds": round(seconds, 3),
         "log_probs": str(log_probs.path),
         "data": log_probs.meta["data"],
         "checkpoint": log_probs.meta["checkpoint"],
@@ -219,4 +222,4 @@ def merge_parts(
         (directory / "parts" / f"{name}.json").unlink()
     if not any((directory / "parts").iterdir()):
         (directory / "parts").rmdir()
-    return record
+    return {**record, "seconds": seconds}
