@@ -19,7 +19,7 @@ from tree import SUBSETS, Subset, find_corpus, read_speakers, reader_of, scan_su
 
 from pylib.bin.entry import run
 from pylib.corpus.atomic import atomic_path, write_json, write_text
-from pylib.corpus.audit import AudioRules, Finding, audit_audio, count_kinds
+from pylib.corpus.audit import AudioRules, Finding, audit_audio
 from pylib.corpus.datadir import write_datadir
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_list
@@ -118,12 +118,11 @@ class Preparation:
                 )
         self.left_out += lost
         found = source_of(subset, good)
-        kinds = count_kinds({f.utt: f for f in bad})
-        rules = Counter(defect.rule for defect in subset.defects)
-        others = "".join(f", {count} {rule}" for rule, count in sorted(rules.items()))
+        rules = Counter([*(f.kind for f in bad), *(d.rule for d in subset.defects)])
+        counts = ", ".join(f"{count} {rule}" for rule, count in sorted(rules.items()))
         print(
             f"{subset.name}: {len(subset.wav)} flacs, {len(good)} usable, {len(found.text)} with "
-            f"transcripts; left out: {kinds}{others}"
+            f"transcripts; left out: {counts or 'none'}"
         )
         return found
 

@@ -28,6 +28,7 @@ FOLDS = 6
 READER_MINUTES = (20.0, 30.0)
 FOLD_READERS = 4  # of a 10-minute fold: one of each sex and subset
 ONE_HOUR_READER_SECONDS = 150.0
+_ORDERS = 1000
 
 
 @dataclass
@@ -128,22 +129,22 @@ def _draw_readers(
 ) -> tuple[list[str], bool]:
     """`count` readers in random order, and whether the published rule could be kept.
 
-    The rule is a budget (25 minutes a reader); it may leave room for a reader more or less.
+    The rule is a budget (25 minutes a reader) filled in random order; orders that fill it with
+    fewer readers are drawn again, because the published set has `count` of them.
     """
-    budget = 60 * sum(READER_MINUTES) / 2 * count
-    order = sorted(readers)
-    rng.shuffle(order)
     low, high = (60 * minutes for minutes in READER_MINUTES)
-    lengths = {reader: sum(pool.seconds[u] for u in readers[reader]) for reader in order}
-    taken, spent = [], 0.0
-    for reader in order:
-        if low <= lengths[reader] <= high and lengths[reader] < budget - spent:
-            taken.append(reader)
-            spent += lengths[reader]
-    if len(taken) >= count:
-        return taken[:count], True
+    lengths = {reader: sum(pool.seconds[u] for u in readers[reader]) for reader in sorted(readers)}
+    fitting = [reader for reader in lengths if low <= lengths[reader] <= high]
+    for _ in range(_ORDERS if len(fitting) >= count else 0):
+        taken, left = [], (low + high) / 2 * count
+        for reader in rng.sample(fitting, len(fitting)):
+            if lengths[reader] < left:
+                taken.append(reader)
+                left -= lengths[reader]
+        if len(taken) >= count:
+            return taken[:count], True
     # A small corpus: whoever there is, the longest ones first.
-    return sorted(order, key=lambda reader: -lengths[reader])[:count], False
+    return sorted(lengths, key=lambda reader: -lengths[reader])[:count], False
 
 
 def draw_split(pool: Pool, split: str, fold: int, seed: int) -> Drawn:

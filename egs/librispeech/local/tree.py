@@ -97,7 +97,7 @@ def _add_audio(subset: Subset, chapter: Path, names: list[str]) -> None:
 
 
 def _add_transcripts(subset: Subset, path: str) -> None:
-    """Read one trans.txt; a line that cannot be used is a defect."""
+    """Read the trans.txt of a chapter whose audio is known; a line of no use is a defect."""
     defects, seen = subset.defects, subset.text
     lines = Path(path).read_bytes().split(b"\n")
     if lines and not lines[-1]:
@@ -123,6 +123,9 @@ def _add_transcripts(subset: Subset, path: str) -> None:
         elif utt in seen:
             what = f"a second transcript of {utt}"
             defects.append(Defect(path, number, "duplicate-utterance", what, "keep one of them"))
+        elif utt not in subset.wav:
+            what, fix = f"transcript of {utt} without audio", "unpack the subset again"
+            defects.append(Defect(path, number, "no-audio", what, fix))
         else:
             seen[utt] = text
 
@@ -142,10 +145,6 @@ def scan_subset(corpus: Path, name: str) -> Subset:
                 _add_transcripts(subset, f"{chapter}/{trans}")
     if not subset.wav:
         raise UserError(f"{corpus / name}: holds no flac: unpack the subset again, or remove it")
-    for utt in sorted(subset.text.keys() - subset.wav.keys()):
-        what, fix = f"transcript of {utt} without audio", "unpack the subset again"
-        subset.defects.append(Defect(str(corpus / name), 0, "no-audio", what, fix))
-        del subset.text[utt]
     return subset
 
 
