@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from pylib.corpus.datadir import DataDir
 from pylib.corpus.errors import UserError
+from pylib.nn.masks import MaskConfig
 from pylib.training.batches import BatchPlan
 from pylib.training.config import TrainConfig
 from pylib.training.dataset import BatchMaker
@@ -84,6 +86,8 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
     plan = BatchPlan(lengths, reader.rate, reader.hop, config.run.seed, settings, crop=not ctc)
     kept = [utts[row] for row in plan.kept]
     labels = tokens = None
+    if config.mask is not None:
+        _check_mask(path, [frames[utt] for utt in kept], config.mask, reader.frame_rate)
     if ctc:
         tokens = transcripts(data, kept)
         fast = [utt for utt in kept if too_fast(tokens[utt], frames[utt])]
@@ -110,6 +114,25 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
         identity=fingerprint(rows, {} if meta is None else _content(meta)),
         labels=meta,
     )
+
+
+def _check_mask(path: str | Path, frames: list[int], mask: MaskConfig, rate: float) -> None:
+    """Refuse utterances so short that a mask could cover all of their frames.
+
+    A row of T frames gets at most ceil(prob * T / length) spans; without this check a run would
+    end at whichever update first draws such a mask.
+    """
+    bad = 0
+    for count in {count for count in frames if count * (1 - mask.prob) <= mask.length + 1}:
+        spans = max(mask.min_spans, math.ceil(mask.prob * count / mask.length))
+        if spans * mask.length >= count:
+            bad = max(bad, count)
+    if bad:
+        raise UserError(
+            f"{path}: utterances of {bad} frames ({bad / rate:.2f} s) can be masked entirely by "
+            f"spans of {mask.length}: set data.min_seconds={(bad + 2) / rate:.2f} or lower "
+            "mask.length"
+        )
 
 
 def check_same_units(train: SpeechSet, dev: SpeechSet) -> None:

@@ -7,12 +7,14 @@ k updates + kill + resume, bit for bit on CPU.
 from __future__ import annotations
 
 import logging
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from pylib.corpus.errors import UserError
@@ -121,8 +123,17 @@ class Trainer:
         self._clock = now
 
     def save(self, *names: str) -> None:
-        """Write the state under the names given; only the first process does."""
+        """Write the state under the names given; only the first process does.
+
+        Raises TrainingStopped, nothing written, when a weight is NaN or infinite.
+        """
         self._tick()
+        weights = [item for item in self.system.state_dict().values() if item.is_floating_point()]
+        if not bool(torch.stack(torch._foreach_norm(weights)).isfinite().all()):
+            raise TrainingStopped(
+                f"update {self.progress.update}: weights are NaN or infinite: lower optim.lr, "
+                "lengthen the warm-up or set optim.clip_norm"
+            )
         self.progress.scale, self.progress.calm = self.updater.scale, self.updater.calm
         if self.where.first:
             payload = {
@@ -171,17 +182,24 @@ class Trainer:
             while not self.progress.finished:
                 stopping = self._update(loader, interval, stop)
                 update = self.progress.update
-                if update % run.log_every == 0 or update >= optim.updates:
+                # The health is looked at before anything is written.
+                if update % run.log_every == 0 or self._save_due() or self._validation_due():
                     interval = self._log(interval, loader.waited, line)
                 if stopping:
                     self.save(checkpoint.LAST)
                     raise Preempted(f"checkpoint of update {update} written")
+                began = time.perf_counter()
                 self._close_update(stop)
+                interval.began += time.perf_counter() - began
         finally:
             loader.close()
             if self._files is not None:
                 self._files.close()
         return self.progress.finished
+
+    def _save_due(self) -> bool:
+        update = self.progress.update
+        return update % self.config.run.save_every == 0 or update >= self.config.optim.updates
 
     def _close_update(self, stop: StopRequest, resumed: bool = False) -> None:
         """What is due after an update: validation, the end of the run, checkpoints."""
@@ -192,7 +210,7 @@ class Trainer:
         elif run.patience and progress.not_better >= run.patience:
             progress.finished = "patience"
         names = [checkpoint.BEST] if better else []
-        if progress.finished or (progress.update % run.save_every == 0 and not resumed):
+        if progress.finished or (self._save_due() and not resumed):
             names += [checkpoint.numbered(progress.update)] if run.keep else [checkpoint.LAST]
         if names:
             self.save(*dict.fromkeys([checkpoint.LAST, *names]))
@@ -248,6 +266,7 @@ class Trainer:
             "updates_per_s": interval.updates / elapsed,
             "wait_share": (waited - interval.waited) / elapsed,
             "wall_s": self.progress.wall_s,
+            "peak_memory_gb": peak_memory_gb(self.where.device),
         }
         if self.config.run.precision == "fp16":
             record["loss_scale"] = self.updater.scale
@@ -312,3 +331,10 @@ def best_measure(config: TrainConfig) -> str:
     if chosen == "auto":
         return "wer" if config.system == "ctc" else ""
     return "" if chosen == "none" else chosen
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Most memory this process has used so far: on the accelerator, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

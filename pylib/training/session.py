@@ -21,7 +21,7 @@ from pylib.training.data import SpeechSet, check_same_units, open_set, vocabular
 from pylib.training.distributed import Processes, processes
 from pylib.training.health import TrainingStopped
 from pylib.training.logs import open_log
-from pylib.training.loop import Preempted, Trainer, best_measure
+from pylib.training.loop import Preempted, Trainer, best_measure, peak_memory_gb
 from pylib.training.plan import describe
 from pylib.training.provenance import code_version, versions
 from pylib.training.signals import EXIT_PREEMPTED, StopRequest, stop_on_signals
@@ -192,7 +192,7 @@ def _resume(trainer: Trainer, identity: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     payload = checkpoint.load(path)
-    changed = differences(payload["identity"], checkpoint.plain(identity))
+    changed = differences(payload.get("identity", {}), checkpoint.plain(identity))
     if changed:
         raise UserError(
             f"{path}: was trained with other settings, going on would mix two runs: use another "
@@ -237,6 +237,7 @@ def _record(request: Request, trainer: Trainer, train_set: SpeechSet) -> None:
             "audio_hours_seen": progress.units / train_set.rate / 3600,
             "train_hours": train_set.hours,
             "wall_s": progress.wall_s,
+            "peak_memory_gb": peak_memory_gb(trainer.where.device),
             "commit": provenance["commit"],
             "dirty": provenance["dirty"],
             "versions": provenance["versions"],

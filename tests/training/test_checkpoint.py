@@ -1,0 +1,138 @@
+"""T19 and more: checkpoints are whole, plain, and need nothing but themselves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pylib.corpus.errors import UserError
+from pylib.nn.batch import Batch
+from pylib.training import checkpoint
+from pylib.training.session import Request, train
+from tests.training.helpers import FINETUNE, PRETRAIN
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return Batch(torch.randn(2, 100, 80, generator=generator), torch.tensor([100, 80]))
+
+
+def test_loads_without_data_labels_or_configuration(sets, config_file, tmp_path) -> None:
+    folder = tmp_path / "exp"
+    path = config_file(FINETUNE)
+    assert train(Request(*sets, folder, path, device="cpu")) == 0
+    system, config, payload = checkpoint.load_system(folder / "checkpoint_best.pt")
+    expected, lengths = system.log_probs(batch())
+    moved = tmp_path.parent / f"{tmp_path.name}-moved.pt"
+    shutil.copy(folder / "checkpoint_best.pt", moved)
+    for item in tmp_path.iterdir():
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+    again, config_again, payload = checkpoint.load_system(moved)
+    assert torch.equal(again.log_probs(batch())[0], expected)
+    assert config_again == config and not again.training
+    assert payload["vocab"][:5] == ["<s>", "<pad>", "</s>", "<unk>", "|"]
+    assert payload["provenance"]["versions"]["torch"]
+    assert lengths.tolist() == [25, 20]
+
+
+def test_pretraining_checkpoint_has_teacher_and_provenance(sets, config_file, tmp_path) -> None:
+    folder = tmp_path / "exp"
+    assert train(Request(*sets, folder, config_file(PRETRAIN), device="cpu")) == 0
+    payload = checkpoint.load(folder / checkpoint.LAST)
+    assert any(key.startswith("teacher.") for key in payload["model"])
+    assert payload["update"] == 8 and payload["vocab"] is None
+    assert {"commit", "dirty", "argv", "data", "versions"} <= set(payload["provenance"])
+    names = sorted(item.name for item in folder.glob("*.pt"))
+    assert names == ["checkpoint_00000006.pt", "checkpoint_00000008.pt", "checkpoint_last.pt"]
+    assert not any(item.is_symlink() for item in folder.iterdir())
+    hidden, lengths = checkpoint.load_system(folder / checkpoint.LAST)[0].encoder.extract(
+        batch(), 1
+    )
+    assert hidden.shape == (2, 25, 32) and lengths.tolist() == [25, 20]
+
+
+def payload(update: int) -> dict:
+    return {"format": 1, "system": "ctc", "config": {}, "model": {"w": torch.ones(4) * update}}
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch) -> None:
+    checkpoint.save(tmp_path, ["a.pt", "b.pt"], payload(1))
+
+    def full(value: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            checkpoint.save(tmp_path, ["a.pt", "b.pt"], payload(2))
+    assert caught.value.filename == str(tmp_path / "a.pt")
+    for name in ("a.pt", "b.pt"):
+        assert checkpoint.load(tmp_path / name)["model"]["w"][0] == 1
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.pt", "b.pt"]
+
+
+def test_too_little_space_is_found_before_writing(tmp_path, monkeypatch) -> None:
+    from pylib.corpus import atomic
+
+    monkeypatch.setattr(atomic.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match="GB needed"):
+        checkpoint.save(tmp_path, ["a.pt"], payload(1))
+
+
+def test_names_of_one_update_share_a_file_until_one_is_replaced(tmp_path) -> None:
+    checkpoint.save(tmp_path, ["last.pt", "best.pt"], payload(1))
+    assert (tmp_path / "last.pt").stat().st_ino == (tmp_path / "best.pt").stat().st_ino
+    checkpoint.save(tmp_path, ["last.pt"], payload(2))
+    assert checkpoint.load(tmp_path / "best.pt")["model"]["w"][0] == 1
+    assert checkpoint.load(tmp_path / "last.pt")["model"]["w"][0] == 2
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [(0, []), (2, [3, 4]), (9, [1, 2, 3, 4]), (-1, [1, 2, 3, 4])]
+)
+def test_numbered_are_pruned(tmp_path, keep: int, left: list[int]) -> None:
+    for update in (1, 2, 3, 4):
+        (tmp_path / checkpoint.numbered(update)).touch()
+    (tmp_path / checkpoint.LAST).touch()
+    checkpoint.prune(tmp_path, keep)
+    found = sorted(item.name for item in tmp_path.glob("checkpoint_0*"))
+    assert found == [checkpoint.numbered(update) for update in left]
+    assert (tmp_path / checkpoint.LAST).exists()
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("/tmp/trivium-evil-checkpoint",)
+
+
+@pytest.mark.parametrize("content", ["missing", "empty", "cut", "pickle", "other", "format"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, content: str) -> None:
+    path = tmp_path / "x.pt"
+    if content == "empty":
+        path.touch()
+    elif content == "cut":
+        checkpoint.save(tmp_path, ["x.pt"], payload(1))
+        path.write_bytes(path.read_bytes()[:300])
+    elif content == "pickle":
+        path.write_bytes(pickle.dumps(Evil()))
+    elif content == "other":
+        torch.save({"state_dict": {}}, path)
+    elif content == "format":
+        torch.save(payload(1) | {"format": 99}, path)
+    with pytest.raises(UserError, match=str(path)):
+        checkpoint.load(path)
+    assert not os.path.exists("/tmp/trivium-evil-checkpoint")
+
+
+def test_weights_of_another_model_are_named() -> None:
+    module = torch.nn.Linear(3, 2)
+    with pytest.raises(UserError, match=r"x.pt: .*lacks bias.*weight is \(2, 4\), expected"):
+        checkpoint.restore(module, {"weight": torch.zeros(2, 4)}, "x.pt")
