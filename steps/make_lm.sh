@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: steps/make_lm.sh [options] <text> <lm-dir>
 # Makes an n-gram language model of <text> (one sentence a line, plain or gzip) as <lm-dir>/lm.arpa
-# and <lm-dir>/lm.json. With --given, <text> is - and a ready model is registered instead.
+# and <lm-dir>/lm.json. With --given a ready model is registered instead and <text> is not read; an
+# ARPA file is loaded by every decoding job, a KenLM binary (build_binary) is shared between them.
 # e.g.: steps/make_lm.sh --given 4-gram.arpa.gz - exp/lm
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pylib.bin.entry import run
 from pylib.corpus.atomic import write_json
-from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_table
 
 
@@ -26,7 +25,7 @@ def _report_perplexity(lm_dir: Path, dev_text: Path) -> None:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make_lm", description=__doc__)
-    parser.add_argument("text", help="one sentence a line, plain or gzip; or '-' with --given")
+    parser.add_argument("text", help="one sentence a line, plain or gzip; not read with --given")
     parser.add_argument("lm_dir", type=Path)
     parser.add_argument("--order", type=int, default=4)
     parser.add_argument(
@@ -42,8 +41,6 @@ def main(argv: list[str]) -> int:
     from pylib.decoding.lm_dir import make_lm, register_given
 
     if args.given:
-        if args.text != "-":
-            raise UserError(f"{args.text}: give '-' as the text when --given names a model")
         args.lm_dir.mkdir(parents=True, exist_ok=True)
         info = register_given(args.given, args.lm_dir)
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from pylib.bin import make_lexicon, make_lm
 from pylib.corpus.atomic import write_json
@@ -33,7 +34,7 @@ def make_set(root: Path, name: str, rng: np.random.Generator, noise: float = 1.6
     text = {u: " ".join(rng.choice(WORDS, size=rng.integers(2, 6))) for u in utts}
     (root / "wav").mkdir(exist_ok=True)
     for utt in utts:
-        (root / "wav" / f"{utt}.wav").touch()
+        soundfile.write(root / "wav" / f"{utt}.wav", np.zeros(32000), 16000)
     write_datadir(
         root / "data" / name,
         wav={u: str(root / "wav" / f"{u}.wav") for u in utts},
