@@ -47,7 +47,7 @@ def test_every_truncation_is_refused(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     write_audio(path, np.random.default_rng(0).uniform(-0.5, 0.5, 4000), 16000)
     data = path.read_bytes()
-    for size in [*range(0, 120), *range(120, len(data), 331), len(data) - 1]:
+    for size in [*range(120), *range(120, len(data), 331), len(data) - 1]:
         path.write_bytes(data[:size])
         with pytest.raises(UserError, match=f"^{path}: "):
             read_audio(path)
