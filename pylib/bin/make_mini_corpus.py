@@ -31,10 +31,12 @@ def main(argv: list[str]) -> int:
         settings.append(f"seed={arguments.seed}")
     config = with_overrides(SIZES[arguments.size], settings)
 
-    from pylib.corpus.mini.build import build_corpus, print_progress
+    from pylib.corpus.mini.build import build_corpus
+    from pylib.corpus.progress import Progress
 
     started = time.monotonic()
-    summary = build_corpus(arguments.corpus_dir, config, arguments.nj, print_progress)
+    progress = Progress("built-in corpus", "speakers", every=5.0)
+    summary = build_corpus(arguments.corpus_dir, config, arguments.nj, progress)
     for subset, row in summary["subsets"].items():  # type: ignore[attr-defined]
         print(
             f"{subset}: {row['minutes']:.1f} minutes, {row['utterances']} utterances, "

@@ -17,8 +17,13 @@ from pylib.corpus.errors import UserError
 from pylib.corpus.mini.build import build_corpus
 from pylib.corpus.mini.config import SIZES, MiniCorpusConfig, with_overrides
 
-TINY = dataclasses.replace(
-    SIZES["smoke"],
+# Spelt out: the named sizes are chosen by experiment and may change.
+TINY = MiniCorpusConfig(
+    words=120,
+    predictability=0.8,
+    mean_seconds=3.0,
+    max_seconds=6.0,
+    lm_sentences=500,
     train_speakers=3,
     labelled_speakers=1,
     dev_speakers=1,
@@ -27,7 +32,12 @@ TINY = dataclasses.replace(
     labelled_minutes=0.15,
     dev_minutes=0.12,
     test_minutes=0.12,
-    lm_sentences=500,
+    accents=2,
+    voices=16,
+    warp=0.05,
+    snr_low=25.0,
+    eq_db=3.0,
+    room=0.2,
 )
 
 
@@ -191,7 +201,7 @@ def test_bad_settings_are_refused(setting: str, message: str) -> None:
 def test_full_size_is_what_the_claims_need() -> None:
     full = SIZES["full"]
     assert isinstance(full, MiniCorpusConfig)
-    assert full.words == 800
+    assert full.words >= 700
     assert full.train_speakers + full.dev_speakers + full.test_speakers >= 40
     assert full.train_minutes - full.labelled_minutes >= 120
     assert full.labelled_minutes == full.dev_minutes == full.test_minutes == 10
@@ -205,6 +215,31 @@ def test_command_line_overrides(tmp_path: Path, capsys: pytest.CaptureFixture[st
     summary = json.loads((tmp_path / "c" / "trivium-mini.json").read_text(encoding="utf-8"))
     assert summary["config"] == dataclasses.asdict(dataclasses.replace(TINY, seed=3))
     assert "dev-clean" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_killed_and_made_again(corpus: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle leaves nothing under the final name, and the next run cleans up."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    values = ",".join(f"{name}={value}" for name, value in dataclasses.asdict(TINY).items())
+    target = tmp_path / "out" / "corpus"
+    command = [sys.executable, "-m", "pylib.bin.make_mini_corpus", "--nj", "1", "--set", values]
+    process = subprocess.Popen([*command, str(target)], start_new_session=True)
+    for _ in range(2000):
+        if list(tmp_path.glob("out/.corpus.tmp-*/*/*/*/*.flac")):
+            break
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not target.exists() and list((tmp_path / "out").iterdir())
+    subprocess.run([*command, str(target)], check=True, capture_output=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["corpus"]
+    assert tree_bytes(target) == tree_bytes(corpus)
 
 
 @pytest.mark.slow

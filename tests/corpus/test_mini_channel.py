@@ -71,6 +71,8 @@ def test_record_keeps_snr_level_and_range() -> None:
         ("_:", "SIL"),
         ("", "SIL"),
         ("t2", "t"),
+        ("a#", "@"),
+        (";", "j"),
     ],
 )
 def test_phones_are_folded(mnemonic: str, phone: str) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import importlib.metadata
 import multiprocessing
-import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -114,6 +113,7 @@ def _summary(
         "corpus": "trivium-mini",
         "format_version": FORMAT_VERSION,
         "config": dataclasses.asdict(config),
+        "espeakng-loader": importlib.metadata.version("espeakng-loader"),
         "subsets": subsets,
         "labelled_minutes": round(sum(r.labelled_seconds for r in readings) / 60, 4),
         "speakers": [dataclasses.asdict(item.speaker) for item in lists],
@@ -158,14 +158,3 @@ def build_corpus(
         summary = _summary(lists, readings, config)
         write_json(root / MARKER, summary)
     return summary
-
-
-def print_progress(done: int, total: int, started: float = time.monotonic()) -> None:
-    """One line on stderr that is overwritten, or a line a quarter where stderr is a file."""
-    elapsed = time.monotonic() - started
-    left = elapsed * (total - done) / max(done, 1)
-    line = f"built-in corpus: {done}/{total} speakers, {elapsed:.0f} s, {left:.0f} s left"
-    if sys.stderr.isatty():
-        print(f"\r{line} ", end="\n" if done == total else "", file=sys.stderr, flush=True)
-    elif done == total or done % max(1, total // 4) == 0:
-        print(line, file=sys.stderr, flush=True)

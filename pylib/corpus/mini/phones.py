@@ -8,6 +8,7 @@ from __future__ import annotations
 
 SILENCE = "SIL"
 _STRESS = "',%="
+_REDUCED = {"a#": "@", ";": "j"}  # weak a is a schwa; the palatal glide stands alone
 
 
 def fold_phone(mnemonic: str) -> str:
@@ -15,6 +16,8 @@ def fold_phone(mnemonic: str) -> str:
     name = mnemonic.strip(_STRESS)
     if not name or name[0] in "_|":
         return SILENCE
+    if name in _REDUCED:
+        return _REDUCED[name]
     head = name[0]
     tail = name[1:].rstrip("#-;~^").rstrip("0123456789")
     return head + tail

@@ -84,8 +84,51 @@ def _phone_lines(utterance: str, phones: list[tuple[str, float, float]]) -> list
     return lines
 
 
+class _Chapters:
+    """The chapters of one reader, opened one after the other."""
+
+    def __init__(self, item: ReadingList, root: Path) -> None:
+        speaker = item.speaker
+        self._folder = root / speaker.subset / str(speaker.reader)
+        self._first = 100000 + 13 * speaker.index
+        self._reader = speaker.reader
+        self._texts: list[list[str]] = []
+
+    def next_name(self) -> tuple[Path, str, bool]:
+        """(path of the next flac, its utterance id, whether it begins a chapter)."""
+        new = not self._texts or len(self._texts[-1]) == UTTERANCES_PER_CHAPTER
+        if new:
+            self._texts.append([])
+        chapter = self._first + len(self._texts) - 1
+        folder = self._folder / str(chapter)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{self._reader}-{chapter}-{len(self._texts[-1]):04d}"
+        return folder / f"{name}.flac", name, new
+
+    def add_text(self, name: str, sentence: str) -> None:
+        """Transcript of the utterance that `next_name` named."""
+        self._texts[-1].append(f"{name} {sentence}\n")
+
+    def write_texts(self) -> None:
+        """Write every chapter's trans.txt."""
+        for chapter, lines in enumerate(self._texts, self._first):
+            path = self._folder / str(chapter) / f"{self._reader}-{chapter}.trans.txt"
+            path.write_text("".join(lines), "utf-8")
+
+
+def _start_voice(item: ReadingList) -> Synthesiser:
+    """espeak with the speaker's voice; what the warp will speed up is spoken slower before."""
+    speaker = item.speaker
+    synthesiser = Synthesiser()
+    synthesiser.set_voice(f"{speaker.accent}+{speaker.voice}")
+    synthesiser.set_parameter("rate", round(speaker.rate / speaker.warp))
+    synthesiser.set_parameter("pitch", speaker.pitch)
+    synthesiser.set_parameter("range", speaker.pitch_range)
+    return synthesiser
+
+
 def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Reading:
-    """Write all chapters of one speaker below `root`/<subset>.
+    """Write all chapters of one speaker below `root`/<subset>; each chapter has its room.
 
     Must run in a process that has not used espeak before (see `espeak`).
 
@@ -93,17 +136,11 @@ def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Readi
         UserError: too few sentences of an allowed length for the minutes asked for.
     """
     speaker = item.speaker
-    synthesiser = Synthesiser()
-    synthesiser.set_voice(f"{speaker.accent}+{speaker.voice}")
-    # What the warp will speed up is spoken slower before.
-    synthesiser.set_parameter("rate", round(speaker.rate / speaker.warp))
-    synthesiser.set_parameter("pitch", speaker.pitch)
-    synthesiser.set_parameter("range", speaker.pitch_range)
+    synthesiser = _start_voice(item)
     rng = np.random.default_rng([config.seed, speaker.index, 0])
     equaliser = channel.equaliser(rng, config.eq_db)
-    result = Reading(speaker.index)
-    texts: dict[str, list[str]] = {}
-    for number in range(len(item.sentences)):
+    result, chapters = Reading(speaker.index), _Chapters(item, root)
+    for number, sentence in enumerate(item.sentences):
         if result.seconds >= item.seconds:
             break
         samples, phones = _say(synthesiser, item, config, number)
@@ -111,19 +148,13 @@ def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Readi
         if not config.min_seconds <= seconds <= config.max_seconds:
             result.skipped += 1
             continue
-        if result.utterances % UTTERANCES_PER_CHAPTER == 0:
-            chapter = str(100000 + 13 * speaker.index + len(texts))
+        path, name, new_chapter = chapters.next_name()
+        if new_chapter:
             response = np.convolve(equaliser, channel.room(rng, speaker.reverberation))
-            folder = root / speaker.subset / str(speaker.reader) / chapter
-            folder.mkdir(parents=True)
-            texts[chapter] = []
-        name = f"{speaker.reader}-{chapter}-{result.utterances % UTTERANCES_PER_CHAPTER:04d}"
         noise = channel.coloured_noise(rng, len(samples), speaker.noise_colour)
         snr = speaker.snr + rng.uniform(-2, 2)
-        _write_flac(
-            folder / f"{name}.flac", channel.record(samples, response, noise, snr, speaker.level)
-        )
-        texts[chapter].append(f"{name} {item.sentences[number]}\n")
+        _write_flac(path, channel.record(samples, response, noise, snr, speaker.level))
+        chapters.add_text(name, sentence)
         result.phones += _phone_lines(name, phones)
         if result.labelled_seconds < item.labelled_seconds:
             result.labelled.append(name)
@@ -136,7 +167,5 @@ def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Readi
             f"{result.seconds:.0f} of {item.seconds:.0f} s ({result.skipped} were too short or too "
             "long): widen min_seconds to max_seconds"
         )
-    for chapter, lines in texts.items():
-        path = root / speaker.subset / str(speaker.reader) / chapter
-        (path / f"{speaker.reader}-{chapter}.trans.txt").write_text("".join(lines), "utf-8")
+    chapters.write_texts()
     return result
