@@ -1,0 +1,152 @@
+"""egs/librispeech/run.sh from corpus to report: smoke preset, second run, kill, real recordings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "egs" / "librispeech" / "run.sh"
+ROW = {"system", "seed", "set", "measure", "decode", "value", "low", "high", "n", "file"}
+
+pytestmark = pytest.mark.slow
+
+
+def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The recipe with the smoke preset; its output is shown when it fails."""
+    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done
+
+
+def digests(exp: Path) -> dict[str, str]:
+    """sha256 of every file below exp but the ledger and the lock."""
+    return {
+        str(path.relative_to(exp)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(exp.rglob("*"))
+        if path.is_file() and ".stages" not in path.parts and path.name != ".lock"
+    }
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    exp = tmp_path_factory.mktemp("smoke") / "exp"
+    run("--exp", str(exp))
+    return exp
+
+
+def test_report_has_a_row_for_every_set_and_decoding(smoke: Path) -> None:
+    summary = json.loads((smoke / "report" / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary) == {"recipe", "preset", "corpus", "revision", "wall_s", "results"}
+    assert summary["preset"] == "smoke" and "built-in" in summary["corpus"]
+    assert all(set(row) == ROW for row in summary["results"])
+    rates = {(r["set"], r["measure"], r["decode"]): r for r in summary["results"]}
+    for name in ("dev_clean", "test_clean"):
+        for measure in ("wer", "cer"):
+            for decode in ("greedy", "lm"):
+                row = rates[name, measure, decode]
+                assert row["n"] > 0 and row["low"] <= row["value"] <= row["high"]
+    assert (smoke / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_models_learnt_something(smoke: Path) -> None:
+    """Masked accuracy far above chance (1/50), letters above guessing: no broken model gets there."""
+    [pretrain] = smoke.glob("pretrain_*/metrics.jsonl")
+    lines = [json.loads(line) for line in pretrain.read_text(encoding="utf-8").splitlines()]
+    accuracy = [line["masked_accuracy"] for line in lines if "masked_accuracy" in line]
+    assert accuracy[-1] > 3 / 50
+    summary = json.loads((smoke / "report" / "summary.json").read_text(encoding="utf-8"))
+    cer = [r["value"] for r in summary["results"] if r["measure"] == "cer"]
+    assert min(cer) < 75  # the empty hypothesis has 100
+
+
+def test_second_run_changes_nothing(smoke: Path) -> None:
+    before = digests(smoke)
+    start = time.monotonic()
+    done = run("--exp", str(smoke))
+    assert "everything is up to date" in done.stdout
+    assert digests(smoke) == before
+    print(f"second run: {time.monotonic() - start:.1f} s")  # shown, not asserted: machines differ
+
+
+def test_another_configuration_is_refused_in_one_line(smoke: Path) -> None:
+    done = run("--exp", str(smoke), "--clusters", "40", check=False)
+    assert done.returncode == 1
+    [line] = [text for text in done.stderr.splitlines() if "clusters" in text]
+    assert "50" in line and "40" in line and "--force" in line
+
+
+def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of fine-tuning, then the same command: the same weights and words."""
+    exp = tmp_path / "exp"
+    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--exp", str(exp)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, start_new_session=True, **quiet)
+    deadline = time.monotonic() + 600
+    while not list(exp.glob("finetune_*/checkpoint_*.pt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.1)
+    kill_tree(process.pid)
+    process.wait()
+    run("--exp", str(exp))
+    [ours] = exp.glob("finetune_*")
+    theirs = smoke / ours.name
+    first, second = (
+        torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
+        for folder in (ours, theirs)
+    )
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    hyps = sorted(path.relative_to(ours) for path in ours.glob("decode_*/hyp"))
+    assert len(hyps) == 4
+    assert all((ours / hyp).read_bytes() == (theirs / hyp).read_bytes() for hyp in hyps)
+
+
+def kill_tree(pid: int) -> None:
+    """kill -9 a process and all that it started, in whatever process groups they are."""
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
+    children: dict[int, list[int]] = {}
+    for line in listing.stdout.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    for member in found:
+        try:
+            os.kill(member, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+@pytest.mark.real
+@pytest.mark.skipif("TRIVIUM_REAL" not in os.environ, reason="TRIVIUM_REAL is not set")
+def test_real_recordings_go_all_the_way(tmp_path: Path) -> None:
+    corpus = Path(os.environ["TRIVIUM_REAL"]) / "LibriSpeech"
+    exp = tmp_path / "exp"
+    run("--exp", str(exp), "--corpus-dir", str(corpus))
+    summary = json.loads((exp / "report" / "summary.json").read_text(encoding="utf-8"))
+    assert any(row["measure"] == "wer" and row["decode"] == "lm" for row in summary["results"])
+    assert "built-in" not in summary["corpus"]
+
+
+def test_full_scale_plan_prints_torchrun_lines() -> None:
+    done = subprocess.run(
+        ["bash", str(RECIPE), "--preset", "base", "--dry-run", "--ngpu", "8", "--iteration", "2",
+         "--corpus-dir", "/data/LibriSpeech", "--split", "960h", "--exp", "exp_plan"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trainings = [line for line in done.stdout.splitlines() if "torch.distributed.run" in line]
+    assert len(trainings) == 3  # HuBERT for the labels, MT4SSL, CTC
+    assert all("--nproc-per-node 8" in line for line in trainings)
+    assert not (RECIPE.parent / "exp_plan").exists()

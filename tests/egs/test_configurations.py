@@ -1,0 +1,33 @@
+"""Every configuration of every recipe loads, and its model builds on the meta device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pylib.training.build import build_system
+from pylib.training.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(ROOT.glob("egs/*/conf/*.toml"))
+ENCODERS = {"mt4ssl_base": 93_164_288, "data2vec_base": 93_164_288, "hubert_base": 94_371_712}
+
+
+def test_all_configurations_are_swept() -> None:
+    names = {path.stem for path in CONFIGS if path.parts[-3] == "librispeech"}
+    for preset in ("smoke", "mini", "small", "base", "large"):
+        assert {f"{s}_{preset}" for s in ("mt4ssl", "hubert", "data2vec", "offte")} <= names
+        assert any(name.startswith(f"ctc_{preset}") for name in names)
+    presets = sorted(path.stem for path in ROOT.glob("egs/librispeech/conf/preset_*.conf"))
+    assert presets == sorted(f"preset_{p}" for p in ("smoke", "mini", "small", "base", "large"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_configuration_builds(path: Path) -> None:
+    config = load_config(path).config
+    with torch.device("meta"):
+        system = build_system(config)
+    if path.stem in ENCODERS:
+        assert sum(p.numel() for p in system.encoder.parameters()) == ENCODERS[path.stem]
