@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,8 @@ from pylib.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from pylib.decoding.lexicon_beam import BeamOptions
-    from pylib.decoding.tune import Point, Trial
+    from pylib.decoding.tune import Point, Trial, TrialCache
+    from pylib.decoding.tune_jobs import DevEvaluator
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +70,59 @@ def _fingerprint(args: argparse.Namespace, refs: Any, options: BeamOptions) -> d
     }
 
 
+def _in_rounds(evaluator: DevEvaluator, cache: TrialCache) -> Callable[[list[Point]], list[Trial]]:
+    """`evaluator` a few settings at a time, each round kept in the cache and told of."""
+    from pylib.decoding.tune import Trial
+
+    started = time.monotonic()
+    done = 0
+
+    def decode(points: list[Point]) -> list[Trial]:
+        nonlocal done
+        trials: list[Trial] = []
+        for begin in range(0, len(points), evaluator.nj):
+            fresh = evaluator(points[begin : begin + evaluator.nj])
+            cache.add(fresh)
+            trials += fresh
+            done += len(fresh)
+            best = min(cache.trials.values(), key=Trial.rank)
+            print(
+                f"{done} settings in {time.monotonic() - started:.1f} s; so far best "
+                f"{best.wer:.2f} % at lm weight {best.lm_weight} word score {best.word_score}"
+            )
+        return trials
+
+    return decode
+
+
+def _record(
+    args: argparse.Namespace,
+    options: BeamOptions,
+    fingerprint: dict[str, Any],
+    best: Trial,
+    trials: list[Trial],
+) -> dict[str, Any]:
+    """tuned.json: the choice, what it was made with, every setting tried."""
+    from pylib.decoding import tune
+    from pylib.scoring.normalise import get_normaliser
+
+    return {
+        "format": "trivium.tuned/1",
+        "set": Path(args.data).resolve().name,
+        "data": args.data,
+        "utterances": len(fingerprint["refs"]),
+        "words": best.words,
+        "wer": round(best.wer, 4),
+        "options": tune.at_point(options, (best.lm_weight, best.word_score)).as_dict(),
+        "lm_sha256": fingerprint["lm"],
+        "lexicon_sha256": fingerprint["lexicon"],
+        "normaliser": get_normaliser(args.normaliser).label,
+        "at_edge": best.lm_weight == tune.LM_WEIGHT_RANGE[1]
+        or best.word_score in tune.WORD_SCORE_RANGE,
+        "trials": [{**asdict(t), "wer": round(t.wer, 4)} for t in trials],
+    }
+
+
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     from pylib.corpus.atomic import write_json
@@ -90,44 +146,15 @@ def main(argv: list[str]) -> int:
     fingerprint = _fingerprint(args, refs, options)
     cache = tune.TrialCache(args.out.with_suffix(".cache.json"), fingerprint)
     beam = make_beam(args.lm_dir, log_probs.tokens)
-    normaliser = get_normaliser(args.normaliser)
-    started, done = time.monotonic(), 0
-    with DevEvaluator(beam, log_probs, refs, normaliser.apply, options, args.nj) as evaluator:
-
-        def decode(points: list[Point]) -> list[Trial]:
-            nonlocal done
-            trials: list[Trial] = []
-            for begin in range(0, len(points), max(args.nj, 1)):
-                trials += evaluator(points[begin : begin + max(args.nj, 1)])
-                spent = time.monotonic() - started
-                shown = min(trials, key=tune.Trial.rank)
-                print(
-                    f"{done + len(trials)} settings in {spent:.1f} s; in this round best "
-                    f"{shown.wer:.2f} % at lm weight {shown.lm_weight} word score "
-                    f"{shown.word_score}"
-                )
-            done += len(trials)
-            cache.add(trials)
-            return trials
-
-        best, trials = tune.search(tune.cached(decode, cache), args.max_trials)
+    apply = get_normaliser(args.normaliser).apply
+    with DevEvaluator(beam, log_probs, refs, apply, options, args.nj) as evaluator:
+        evaluate = tune.cached(_in_rounds(evaluator, cache), cache)
+        best, trials = tune.search(evaluate, args.max_trials)
     print(tune.format_table(trials, best), end="")
-    content = {
-        "format": "trivium.tuned/1",
-        "set": name,
-        "data": args.data,
-        "utterances": len(refs),
-        "words": best.words,
-        "wer": round(best.wer, 4),
-        "options": tune.at_point(options, (best.lm_weight, best.word_score)).as_dict(),
-        "lm_sha256": fingerprint["lm"],
-        "lexicon_sha256": fingerprint["lexicon"],
-        "normaliser": normaliser.label,
-        "at_edge": best.lm_weight == tune.LM_WEIGHT_RANGE[1]
-        or best.word_score in tune.WORD_SCORE_RANGE,
-        "trials": [{**asdict(t), "wer": round(t.wer, 4)} for t in trials],
-    }
+    content = _record(args, options, fingerprint, best, trials)
     write_json(args.out, content)
+    if content["at_edge"]:
+        print("tune_lm: the choice lies at the edge of the range searched", file=sys.stderr)
     print(
         f"{args.out}: lm weight {best.lm_weight}, word score {best.word_score}: "
         f"WER {best.wer:.2f} % on {name} ({len(refs)} utterances, {len(trials)} settings)"

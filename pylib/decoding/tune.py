@@ -135,12 +135,12 @@ class TrialCache:
 def cached(
     evaluate: Callable[[list[Point]], list[Trial]], cache: TrialCache
 ) -> Callable[[list[Point]], list[Trial]]:
-    """`evaluate` that decodes only what the cache lacks, and adds it."""
+    """`evaluate` that decodes only what the cache lacks; `evaluate` puts what it decodes there."""
 
     def look_up(points: list[Point]) -> list[Trial]:
         fresh = [p for p in points if p not in cache.trials]
         if fresh:
-            cache.add(evaluate(fresh))
+            evaluate(fresh)
         return [cache.trials[p] for p in points]
 
     return look_up

@@ -44,7 +44,7 @@ class DevEvaluator:
         nj: int = 1,
     ) -> None:
         self.beam, self.refs, self.normalise, self.options = beam, refs, normalise, options
-        self.nj = nj
+        self.nj = max(nj, 1)
         empty = np.zeros((0, len(log_probs.tokens.symbols)), dtype=np.float32)
         self.matrices = {
             utt: empty if utt in log_probs.too_short else read_mat(log_probs.rx[utt], utt)
