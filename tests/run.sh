@@ -22,9 +22,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
 
-# count <word> <file>: the number before a word in pytest's closing line.
+# count <word> <file>: the number before a word in pytest's closing line, or 0.
 count() {
-  grep -oE "[0-9]+ $1" "$2" | tail -n 1 | cut -d' ' -f1 || true
+  local line
+  line=$(grep -E '^[0-9]+ .* in [0-9.]+s( \([0-9:]+\))?$' "$2" | tail -n 1 || true)
+  if [[ $line =~ ([0-9]+)\ $1 ]]; then echo "${BASH_REMATCH[1]}"; else echo 0; fi
 }
 
 # part <title> <command>...: runs a part to its end, whatever comes out of it, and counts.
@@ -39,13 +41,13 @@ part() {
     bad=$(grep -c '^not ok ' "$out" || true)
   else
     good=$(count passed "$out")
-    bad=$(($(count failed "$out" | grep . || echo 0) + $(count error "$out" | grep . || echo 0)))
-    skipped=$((skipped + $(count skipped "$out" | grep . || echo 0)))
+    bad=$(($(count failed "$out") + $(count error "$out")))
+    skipped=$((skipped + $(count skipped "$out")))
   fi
   # 5 is pytest's code for nothing collected, as with --only of a directory without slow tests.
   if [ "$rc" -ne 0 ] && [ "$rc" -ne 5 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-  passed=$((passed + ${good:-0})) failed=$((failed + bad))
-  log "$title: ${good:-0} passed, $bad failed in $((SECONDS - start)) s"
+  passed=$((passed + good)) failed=$((failed + bad))
+  log "$title: $good passed, $bad failed in $((SECONDS - start)) s"
 }
 
 pytest=("$TRIVIUM_PYTHON" -m pytest -q --color=no --durations=5 -p no:cacheprovider)

@@ -61,3 +61,13 @@ eventually() {
     sleep 0.05
   done
 }
+
+# processor_ms <command>...: the milliseconds of processor time it took, into $took. Unlike the time
+# on the wall it does not depend on what else the machine does.
+processor_ms() {
+  local TIMEFORMAT='%U %S' user system
+  { time "$@" >/dev/null 2>&1; } 2>times.txt
+  read -r user system <times.txt
+  took=$((10#${user/./} + 10#${system/./}))
+  echo "took $took ms of processor time"
+}
