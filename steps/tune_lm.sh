@@ -7,7 +7,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
 nj=2                   # processes
-beam=100               # hypotheses kept
+beam=500               # hypotheses kept; decoding with the result keeps as many
+coarse_beam=0          # the same for the first, coarse grid; 0 = a quarter of it
 beam_threshold=50      # natural-log distance from the best
 beam_tokens=0          # outputs tried a frame, 0 = all
 sil_score=0            # added per word boundary
@@ -22,6 +23,7 @@ force_set=false        # accept a set whose name does not say development
 extra=()
 [ "$force_set" = false ] || extra+=(--force-set)
 "$TRIVIUM_PYTHON" -m pylib.bin.tune_lm --nj "$nj" --beam "$beam" \
+  --coarse-beam "$coarse_beam" \
   --beam-threshold="$beam_threshold" --beam-tokens "$beam_tokens" --sil-score="$sil_score" \
   --max-trials "$max_trials" --max-utts "$max_utts" --normaliser "$normaliser" \
   ${extra[@]+"${extra[@]}"} "$1" "$2" "$3" "$4"

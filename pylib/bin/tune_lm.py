@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from pylib.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from pylib.decoding.lexicon_beam import BeamOptions
-    from pylib.decoding.tune import Point, Trial, TrialCache
+    from pylib.decoding.tune import Evaluate, Point, Trial, TrialCache
     from pylib.decoding.tune_jobs import DevEvaluator
 
 
@@ -26,7 +25,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("lm_dir", type=Path)
     parser.add_argument("out", type=Path, help="the tuned.json to write")
     parser.add_argument("--nj", type=int, default=1, help="processes")
-    parser.add_argument("--beam", type=int, default=100)
+    parser.add_argument("--beam", type=int, default=500)
+    parser.add_argument("--coarse-beam", type=int, default=0, help="of the grid; 0 = a quarter")
     parser.add_argument("--beam-threshold", type=float, default=50.0)
     parser.add_argument("--beam-tokens", type=int, default=0)
     parser.add_argument("--sil-score", type=float, default=0.0)
@@ -65,34 +65,31 @@ def _fingerprint(args: argparse.Namespace, refs: Any, options: BeamOptions) -> d
         "scp": sha256_file(Path(args.log_probs) / "logprobs.scp"),
         "lm": read_lm_info(args.lm_dir)[0].sha256,
         "lexicon": sha256_file(args.lm_dir / "lexicon.txt"),
-        "options": {**options.as_dict(), "lm_weight": None, "word_score": None},
+        "options": {**options.as_dict(), "beam": None, "lm_weight": None, "word_score": None},
         "normaliser": args.normaliser,
     }
 
 
-def _in_rounds(evaluator: DevEvaluator, cache: TrialCache) -> Callable[[list[Point]], list[Trial]]:
+def _in_rounds(evaluator: DevEvaluator, cache: TrialCache, beam: int) -> Evaluate:
     """`evaluator` a few settings at a time, each round kept in the cache and told of."""
-    from pylib.decoding.tune import Trial
+    from pylib.decoding.tune import Trial, cached
 
     started = time.monotonic()
-    done = 0
 
     def decode(points: list[Point]) -> list[Trial]:
-        nonlocal done
         trials: list[Trial] = []
         for begin in range(0, len(points), evaluator.nj):
-            fresh = evaluator(points[begin : begin + evaluator.nj])
-            cache.add(fresh)
-            trials += fresh
-            done += len(fresh)
-            best = min(cache.trials.values(), key=Trial.rank)
+            trials += evaluator.trials(points[begin : begin + evaluator.nj], beam)
+            cache.add(trials)
+            best = min(trials, key=Trial.rank)
             print(
-                f"{done} settings in {time.monotonic() - started:.1f} s; so far best "
-                f"{best.wer:.2f} % at lm weight {best.lm_weight} word score {best.word_score}"
+                f"beam {beam}: {len(trials)} of {len(points)} settings, "
+                f"{time.monotonic() - started:.1f} s; best of this round {best.wer:.2f} % at "
+                f"lm weight {best.lm_weight} word score {best.word_score}"
             )
         return trials
 
-    return decode
+    return cached(decode, cache, beam)
 
 
 def _record(
@@ -101,6 +98,7 @@ def _record(
     fingerprint: dict[str, Any],
     best: Trial,
     trials: list[Trial],
+    coarse: list[Trial],
 ) -> dict[str, Any]:
     """tuned.json: the choice, what it was made with, every setting tried."""
     from pylib.decoding import tune
@@ -119,7 +117,7 @@ def _record(
         "normaliser": get_normaliser(args.normaliser).label,
         "at_edge": best.lm_weight == tune.LM_WEIGHT_RANGE[1]
         or best.word_score in tune.WORD_SCORE_RANGE,
-        "trials": [{**asdict(t), "wer": round(t.wer, 4)} for t in trials],
+        "trials": [{**asdict(t), "wer": round(t.wer, 4)} for t in (*coarse, *trials)],
     }
 
 
@@ -143,21 +141,24 @@ def main(argv: list[str]) -> int:
         beam_tokens=args.beam_tokens,
         sil_score=args.sil_score,
     )
+    coarse_beam = args.coarse_beam or max(1, args.beam // 4)
     fingerprint = _fingerprint(args, refs, options)
     cache = tune.TrialCache(args.out.with_suffix(".cache.json"), fingerprint)
     beam = make_beam(args.lm_dir, log_probs.tokens)
     apply = get_normaliser(args.normaliser).apply
     with DevEvaluator(beam, log_probs, refs, apply, options, args.nj) as evaluator:
-        evaluate = tune.cached(_in_rounds(evaluator, cache), cache)
-        best, trials = tune.search(evaluate, args.max_trials)
-    print(tune.format_table(trials, best), end="")
-    content = _record(args, options, fingerprint, best, trials)
+        evaluate, quick = (_in_rounds(evaluator, cache, b) for b in (args.beam, coarse_beam))
+        best, trials, coarse = tune.search(quick, evaluate, args.max_trials)
+    for made, beam_size in ((coarse, coarse_beam), (trials, args.beam)):
+        print(f"WER % with beam {beam_size}:\n{tune.format_table(made, best)}", end="")
+    content = _record(args, options, fingerprint, best, trials, coarse)
     write_json(args.out, content)
     if content["at_edge"]:
         print("tune_lm: the choice lies at the edge of the range searched", file=sys.stderr)
     print(
         f"{args.out}: lm weight {best.lm_weight}, word score {best.word_score}: "
-        f"WER {best.wer:.2f} % on {name} ({len(refs)} utterances, {len(trials)} settings)"
+        f"WER {best.wer:.2f} % on {name} ({len(refs)} utterances, "
+        f"{len(trials) + len(coarse)} settings)"
     )
     return 0
 

@@ -1,8 +1,8 @@
 """Choosing LM weight and word score on a development set.
 
-A coarse grid over the ranges that HuBERT searched, then a pattern search around the best point
-with halving steps; every point is decoded in full, and kept in a cache beside the result so that
-an interrupted search goes on. Deterministic: no random trials.
+A coarse grid over the ranges that HuBERT searched, decoded with a quarter of the beam, then a
+pattern search with the whole beam around the best points, with halving steps. Every point is kept
+in a cache beside the result so that an interrupted search goes on. Deterministic: no random trials.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ LM_WEIGHT_RANGE = (0.0, 8.0)
 WORD_SCORE_RANGE = (-5.0, 5.0)
 GRID_LM_WEIGHTS = (0.5, 1.0, 2.0, 3.5, 5.0)
 GRID_WORD_SCORES = (-3.0, -1.0, 1.0, 3.0)
-FIRST_STEP = (1.0, 1.0)
+FIRST_STEP = (0.5, 1.0)
 LAST_STEP = 0.25
 
+PUBLISHED = (2.0, -1.0)  # MT4SSL's command line
+
 Point = tuple[float, float]
+Evaluate = Callable[[list["Point"]], list["Trial"]]
 
 
 @dataclass(frozen=True)
 class Trial:
     """One decoded point: words wrong of words, and characters wrong (breaks ties)."""
 
+    beam: int
     lm_weight: float
     word_score: float
     errors: int
@@ -46,8 +50,8 @@ class Trial:
         return 100.0 * self.errors / self.words
 
     def rank(self) -> tuple[float, ...]:
-        """Fewest word errors, then characters, then nearest to the published 2 / -1."""
-        distance = abs(self.lm_weight - 2.0) + abs(self.word_score + 1.0)
+        """Fewest word errors, then characters, then nearest to the published setting."""
+        distance = abs(self.lm_weight - PUBLISHED[0]) + abs(self.word_score - PUBLISHED[1])
         return (self.errors, self.char_errors, distance, self.lm_weight, self.word_score)
 
 
@@ -63,36 +67,48 @@ def check_dev_set(name: str, force: bool = False) -> None:
     )
 
 
-def search(
-    evaluate: Callable[[list[Point]], list[Trial]], max_trials: int = 60
-) -> tuple[Trial, list[Trial]]:
-    """(best trial, all trials in the order they were made).
+class _Visits:
+    """Trials made so far with one evaluator, from a budget shared with another."""
 
-    evaluate: decodes several points at once. At most max_trials points are decoded (HuBERT: 60).
+    def __init__(self, evaluate: Evaluate, budget: list[int]) -> None:
+        self._evaluate, self._budget = evaluate, budget
+        self.trials: dict[Point, Trial] = {}
+
+    def visit(self, points: Iterable[Point]) -> int:
+        """Decode the points that are new, as far as the budget goes; returns how many."""
+        fresh = [p for p in dict.fromkeys(points) if p not in self.trials][: self._budget[0]]
+        self._budget[0] -= len(fresh)
+        for point, trial in zip(fresh, self._evaluate(fresh) if fresh else [], strict=True):
+            self.trials[point] = trial
+        return len(fresh)
+
+    def best(self, count: int = 1) -> list[Trial]:
+        return sorted(self.trials.values(), key=Trial.rank)[:count]
+
+
+def search(
+    coarse: Evaluate, evaluate: Evaluate, max_trials: int = 60
+) -> tuple[Trial, list[Trial], list[Trial]]:
+    """(best trial, all trials, trials of the coarse grid) in the order they were made.
+
+    coarse: decodes points cheaply for the grid; evaluate: decodes points as they will be used;
+    the best is chosen among these. At most max_trials points are decoded in all (HuBERT: 60).
     """
     if max_trials < 1:
         raise UserError(f"--max-trials {max_trials}: at least 1")
-    trials: dict[Point, Trial] = {}
-
-    def visit(points: Iterable[Point]) -> None:
-        fresh = [p for p in dict.fromkeys(points) if p not in trials]
-        fresh = fresh[: max_trials - len(trials)]
-        for point, trial in zip(fresh, evaluate(fresh) if fresh else [], strict=True):
-            trials[point] = trial
-
-    def best() -> Trial:
-        return min(trials.values(), key=Trial.rank)
-
-    # the published setting first, so that the smallest budget is the paper's choice
-    visit([(2.0, -1.0), *itertools.product(GRID_LM_WEIGHTS, GRID_WORD_SCORES)])
+    budget = [max_trials - 1]
+    grid = _Visits(coarse, budget)
+    grid.visit([PUBLISHED, *itertools.product(GRID_LM_WEIGHTS, GRID_WORD_SCORES)])
+    budget[0] += 1
+    full = _Visits(evaluate, budget)
+    full.visit([(t.lm_weight, t.word_score) for t in grid.best(3)] or [PUBLISHED])
     step_lm, step_word = FIRST_STEP
-    while len(trials) < max_trials and max(step_lm, step_word) >= LAST_STEP:
-        centre = best()
-        before = len(trials)
-        visit(_neighbours(centre, step_lm, step_word))
-        if best() == centre or len(trials) == before:
+    while budget[0] > 0 and max(step_lm, step_word) >= LAST_STEP:
+        centre = full.best()[0]
+        fresh = full.visit(_neighbours(centre, step_lm, step_word))
+        if full.best()[0] == centre or not fresh:
             step_lm, step_word = step_lm / 2, step_word / 2
-    return best(), list(trials.values())
+    return full.best()[0], list(full.trials.values()), list(grid.trials.values())
 
 
 def _neighbours(centre: Trial, step_lm: float, step_word: float) -> list[Point]:
@@ -114,40 +130,41 @@ class TrialCache:
         self.path = path
         text = json.dumps(fingerprint, sort_keys=True)
         self.key = hashlib.sha256(text.encode()).hexdigest()
-        self.trials: dict[Point, Trial] = {}
+        self.trials: dict[tuple[int, Point], Trial] = {}
         if path.is_file():
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 if content["key"] == self.key:
-                    for row in content["trials"]:
-                        trial = Trial(**row)
-                        self.trials[trial.lm_weight, trial.word_score] = trial
+                    self._keep(Trial(**row) for row in content["trials"])
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path}: broken cache ({error}): remove it") from None
 
-    def add(self, trials: Iterable[Trial]) -> None:
+    def _keep(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
-            self.trials[trial.lm_weight, trial.word_score] = trial
+            self.trials[trial.beam, (trial.lm_weight, trial.word_score)] = trial
+
+    def add(self, trials: Iterable[Trial]) -> None:
+        self._keep(trials)
         rows = [asdict(t) for t in self.trials.values()]
         write_json(self.path, {"key": self.key, "trials": rows})
 
 
-def cached(
-    evaluate: Callable[[list[Point]], list[Trial]], cache: TrialCache
-) -> Callable[[list[Point]], list[Trial]]:
+def cached(evaluate: Evaluate, cache: TrialCache, beam: int) -> Evaluate:
     """`evaluate` that decodes only what the cache lacks; `evaluate` puts what it decodes there."""
 
     def look_up(points: list[Point]) -> list[Trial]:
-        fresh = [p for p in points if p not in cache.trials]
+        fresh = [p for p in points if (beam, p) not in cache.trials]
         if fresh:
             evaluate(fresh)
-        return [cache.trials[p] for p in points]
+        return [cache.trials[beam, p] for p in points]
 
     return look_up
 
 
-def at_point(options: BeamOptions, point: Point) -> BeamOptions:
-    return replace(options, lm_weight=point[0], word_score=point[1])
+def at_point(options: BeamOptions, point: Point, beam: int | None = None) -> BeamOptions:
+    """The options with a point's weights, and another beam if one is given."""
+    beam = options.beam if beam is None else beam
+    return replace(options, beam=beam, lm_weight=point[0], word_score=point[1])
 
 
 def format_table(trials: list[Trial], best: Trial) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from multiprocessing.pool import Pool
 
 Normalise = Callable[[str], list[str]]
-Task = tuple[Point, list[str]]
+Task = tuple[Point, int, list[str]]  # point, beam, utterances
 
 
 class DevEvaluator:
@@ -74,8 +74,8 @@ class DevEvaluator:
 
     def errors(self, task: Task) -> tuple[int, int]:
         """(word errors, character errors) of some utterances at one point."""
-        point, utts = task
-        options = at_point(self.options, point)
+        point, beam, utts = task
+        options = at_point(self.options, point, beam)
         words = chars = 0
         for utt in utts:
             found = self.beam.decode(self.matrices[utt], options).words
@@ -84,11 +84,11 @@ class DevEvaluator:
             chars += Levenshtein.distance(" ".join(self.refs[utt]), " ".join(hyp))
         return words, chars
 
-    def __call__(self, points: list[Point]) -> list[Trial]:
-        """One trial per point."""
+    def trials(self, points: list[Point], beam: int) -> list[Trial]:
+        """One trial per point, decoded with a beam of that size."""
         utts = sorted(self.refs, key=lambda u: (-len(self.matrices[u]), u))
         shards = [shard for i in range(2 * self.nj) if (shard := utts[i :: 2 * self.nj])]
-        tasks = [(point, shard) for point in points for shard in shards]
+        tasks = [(point, beam, shard) for point in points for shard in shards]
         if self._pool is None:
             counted = [self.errors(task) for task in tasks]
         else:
@@ -98,7 +98,7 @@ class DevEvaluator:
         for i, (lm_weight, word_score) in enumerate(points):
             mine = counted[i * len(shards) : (i + 1) * len(shards)]
             words, chars = (sum(column) for column in zip(*mine, strict=True))
-            trials.append(Trial(lm_weight, word_score, words, total, chars))
+            trials.append(Trial(beam, lm_weight, word_score, words, total, chars))
         return trials
 
 

@@ -40,7 +40,7 @@ def test_choice_is_recorded_where_it_is_used(workplace):
     assert tune_lm.main([*DEV, "exp/ft/tuned.json", *QUICK]) == 0
     tuned = json.loads((workplace / "exp/ft/tuned.json").read_text())
     assert tuned["set"] == "dev" and len(tuned["trials"]) == 9
-    assert tuned["wer"] == min(t["wer"] for t in tuned["trials"])
+    assert tuned["wer"] == min(t["wer"] for t in tuned["trials"] if t["beam"] == 20)
     place = ["data/test", "exp/ft/logprobs_test", "out"]
     options = ["--decode", "lm", "--lm-dir", "exp/lm", "--tuned", "exp/ft/tuned.json"]
     decode.main([*options, *place])
@@ -83,30 +83,45 @@ def test_jobs_and_cache_do_not_change_the_result(workplace, monkeypatch):
 def bowl(points):
     """Errors grow with the distance from (1.25, 0.5)."""
     return [
-        Trial(lm, ws, round(100 * ((lm - 1.25) ** 2 + (ws - 0.5) ** 2)), 1000, 0)
+        Trial(8, lm, ws, round(100 * ((lm - 1.25) ** 2 + (ws - 0.5) ** 2)), 1000, 0)
         for lm, ws in points
     ]
 
 
 def test_search_finds_the_bottom_of_a_bowl():
-    best, trials = search(bowl, 60)
+    best, trials, coarse = search(bowl, bowl, 60)
     assert (best.lm_weight, best.word_score) == (1.25, 0.5)
-    assert len(trials) <= 60
-    assert search(bowl, 60) == (best, trials)
+    assert len(trials) + len(coarse) <= 60 and best in trials
+    assert search(bowl, bowl, 60) == (best, trials, coarse)
 
 
-def test_budget_is_kept_and_the_published_setting_comes_first():
-    best, trials = search(bowl, 1)
-    assert [(t.lm_weight, t.word_score) for t in trials] == [(2.0, -1.0)] and best == trials[0]
-    assert len(search(bowl, 23)[1]) == 23
+def test_the_coarse_grid_only_points_the_way():
+    def misleading(points):
+        return [Trial(2, lm, ws, round(10 * abs(lm - 5)), 1000, 0) for lm, ws in points]
+
+    best, trials, coarse = search(misleading, bowl, 60)
+    assert all(t.beam == 8 for t in trials) and all(t.beam == 2 for t in coarse)
+    assert best.errors == min(t.errors for t in trials)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 23, 60])
+def test_budget_is_kept_and_the_published_setting_comes_first(budget):
+    best, trials, coarse = search(bowl, bowl, budget)
+    first = (coarse or trials)[0]
+    assert (first.lm_weight, first.word_score) == (2.0, -1.0)
+    assert len(trials) + len(coarse) <= budget and best in trials
     with pytest.raises(UserError):
-        search(bowl, 0)
+        search(bowl, bowl, 0)
 
 
 def test_ties_go_to_fewer_wrong_characters_then_to_the_published_setting():
     def flat(points):
-        return [Trial(lm, ws, 10, 100, 5 if ws == 3.0 else 9) for lm, ws in points]
+        return [Trial(8, lm, ws, 10, 100, 5 if ws == 3.0 else 9) for lm, ws in points]
 
-    assert search(flat, 30)[0].word_score == 3.0
-    best, _ = search(lambda points: [Trial(lm, ws, 10, 100, 9) for lm, ws in points], 60)
+    assert search(flat, flat, 30)[0].word_score == 3.0
+
+    def flatter(points):
+        return [Trial(8, lm, ws, 10, 100, 9) for lm, ws in points]
+
+    best, *_ = search(flatter, flatter, 60)
     assert (best.lm_weight, best.word_score) == (2.0, -1.0)
