@@ -12,6 +12,10 @@ if [ -z "${BASH_VERSINFO[0]:-}" ] || ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1]
   return 1
 fi
 
+# The script that sourced this, for whoever reads its option block after a cd.
+_trivium_caller=${BASH_SOURCE[1]:-}
+[[ $_trivium_caller == /* ]] || _trivium_caller=$PWD/$_trivium_caller
+
 TRIVIUM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P) || return 1
 export TRIVIUM_ROOT
 export LC_ALL=C           # tables are sorted bytewise; merge joins depend on it

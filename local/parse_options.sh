@@ -30,6 +30,10 @@
 # local/run.sh is looked for below the current directory, then below $TRIVIUM_ROOT.
 
 _po_script=${BASH_SOURCE[1]:-$0}
+# The script may have changed directory since it was started by a relative name.
+if [[ $_po_script != /* && ${_trivium_caller-} == *"/$_po_script" ]]; then
+  _po_script=$_trivium_caller
+fi
 _po_names=()           # declared options, in order
 declare -A _po_type=() # integer, number, boolean, text
 declare -A _po_help=()

@@ -261,3 +261,16 @@ S
   run bash t.sh
   has 'nj=[4]'
 }
+
+@test "a script that changes directory before its options are read" {
+  script 'nj=4 # jobs'
+  mkdir -p sub/elsewhere
+  mv t.sh sub/
+  sed -i 's|^# options|cd sub/elsewhere\n&|' sub/t.sh
+  run bash sub/t.sh --nj 2
+  [ "$status" -eq 0 ]
+  has 'nj=[2]'
+  run bash sub/t.sh --help
+  [ "$status" -eq 0 ]
+  has '--nj                 jobs (default: 4)'
+}
