@@ -31,6 +31,28 @@ def test_linear_and_its_gradients(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("inputs", [1, 2, 5])
+@pytest.mark.parametrize("outputs", [1, 2, 5])
+def test_linear_with_odd_strides(rows: int, inputs: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(inputs, outputs).t().requires_grad_()
+    for source in (
+        torch.randn(rows, inputs),
+        torch.randn(1, inputs).expand(rows, inputs),
+        torch.randn(rows, 1).expand(rows, inputs),
+        torch.randn(inputs, rows).t(),
+        torch.randn(rows, 2 * inputs)[:, ::2],
+        torch.randn(2 * rows, inputs)[::2],
+    ):
+        x = source.detach().requires_grad_()
+        found, expected = linear(x, weight), F.linear(x, weight)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        mine = torch.autograd.grad(found.sum(), (x, weight))  # an expanded gradient
+        theirs = torch.autograd.grad(expected.sum(), (x, weight))
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
 def test_linear_of_views_and_without_bias() -> None:
     torch.manual_seed(0)
     weight = torch.randn(24, 6)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pylib.nn.batch import Batch
-from pylib.nn.conv_frontend import GradientScale, WaveformFrontend, conv_lengths
+from pylib.nn.conv_frontend import GradientScale, WaveformFrontend, conv_lengths, time_conv
 from pylib.nn.encoder import Encoder, EncoderConfig
 from pylib.nn.fbank_frontend import FbankFrontend
 
@@ -56,12 +57,35 @@ def test_group_norm_ignores_padding_when_masked() -> None:
 def test_masked_group_norm_is_group_norm_without_padding() -> None:
     torch.manual_seed(0)
     layer = WaveformFrontend(16, "group").convs[0]
-    x = torch.randn(2, 1, 1000)
+    x = torch.randn(2, 1000, 1)
     with torch.no_grad():
         layer.norm.weight.uniform_()
         layer.norm.bias.uniform_()
-    nothing = torch.zeros(2, 199, dtype=torch.bool)
-    torch.testing.assert_close(layer(x, nothing), layer(x), atol=1e-5, rtol=1e-5)
+        y = layer.norm(layer.conv(x.transpose(1, 2))).transpose(1, 2)
+        torch.testing.assert_close(layer(x), F.gelu(y), atol=1e-5, rtol=1e-5)
+        # 199 frames; the first row uses all of them, though the second is padded.
+        masked = layer(x, torch.tensor([199, 100]))
+    torch.testing.assert_close(masked[:1], F.gelu(y)[:1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(10, 5), (3, 2), (2, 2)])
+@pytest.mark.parametrize("frames", [40, 41, 43])
+def test_time_convolution_and_its_gradients(kernel: int, stride: int, frames: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, frames, 6, requires_grad=True)
+    weight = torch.randn(4, 6, kernel, requires_grad=True)
+    found = time_conv(x, weight, stride)
+    expected = F.conv1d(x.transpose(1, 2), weight, stride=stride).transpose(1, 2)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    given = torch.randn_like(found)
+    mine = torch.autograd.grad(found, (x, weight), given)
+    theirs = torch.autograd.grad(expected, (x, weight), given)
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = time_conv(x, weight, stride)
+    assert half.dtype == torch.bfloat16
+    half.float().mul(given).sum().backward()
+    torch.testing.assert_close(weight.grad, theirs[1], atol=1.0, rtol=0.05)
 
 
 def test_gradient_multiplier() -> None:
