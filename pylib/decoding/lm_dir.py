@@ -81,7 +81,7 @@ def register_given(path: str | Path, lm_dir: str | Path) -> LmInfo:
 def _lmplz(text: Path, out: Path, order: int, memory: str) -> None:
     """Run KenLM's lmplz on plain sentences (gz read here: lmplz reads stdin)."""
     command = ["lmplz", "-o", str(order), "-S", memory, "-T", str(out.parent)]
-    command += ["--discount_fallback", "--verbose_header"]
+    command += ["--discount_fallback"]
     with open_text(text) as source, out.open("wb") as sink:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.PIPE

@@ -249,3 +249,28 @@ def test_agrees_with_lmplz(tmp_path):
     ours = text_perplexity(tmp_path / "ours" / "lm.arpa", probe)
     theirs = text_perplexity(tmp_path / "theirs" / "lm.arpa", probe)
     assert ours["perplexity"] == pytest.approx(theirs["perplexity"], rel=1e-3)
+
+
+def test_lmplz_is_given_plain_sentences_and_its_failure_is_told(tmp_path, monkeypatch):
+    arpa = make_lm_file(tmp_path)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    fake = tools / "lmplz"
+    fake.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/args\ncat > {tmp_path}/seen\ncat {arpa}\n',
+        encoding="utf-8",
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    (tmp_path / "text.gz").write_bytes(gzip.compress("ÖL A\nB\n".encode()))
+    info = make_lm(tmp_path / "text.gz", tmp_path / "lm4", 2)
+    assert info.made_by == "lmplz" and info.sha256 == read_lm_info(tmp_path / "lm")[0].sha256
+    assert (tmp_path / "seen").read_text(encoding="utf-8") == "ÖL A\nB\n"
+    assert (tmp_path / "args").read_text(encoding="utf-8").startswith("-o 2 -S 50%")
+    fake.write_text("#!/bin/sh\necho no discounts >&2\nexit 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="exit 3: no discounts"):
+        make_lm(tmp_path / "text.gz", tmp_path / "lm5", 2)
+    assert not (tmp_path / "lm5" / "lm.arpa").exists()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(UserError, match="not on PATH"):
+        make_lm(tmp_path / "text.gz", tmp_path / "lm5", 2, "lmplz")
