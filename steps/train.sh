@@ -19,6 +19,7 @@ num_nodes=1      # machines; cmd must start the command on each of them
 rendezvous=      # host:port of the first machine, for num_nodes > 1
 threads=1        # CPU threads a process
 plan=false       # print batch, updates and memory, and do not train
+dry_run=false    # print the command line of the training (torchrun's with several processes)
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 3 ] || usage
@@ -43,6 +44,10 @@ if [ "$plan" = true ]; then
 fi
 launch=("$TRIVIUM_PYTHON" -m pylib.jobs.torchrun --nproc "$nproc" --nodes "$num_nodes")
 [ -z "$rendezvous" ] || launch+=(--rendezvous "$rendezvous")
+if [ "$dry_run" = true ]; then
+  "${launch[@]}" --print -- pylib.bin.train "${arguments[@]}" "$@"
+  exit 0
+fi
 resources=()
 [ "$ngpu" -eq 0 ] || resources=(--gpu "$ngpu")
 read -ra cmd_words <<<"$cmd"

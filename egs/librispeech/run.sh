@@ -73,7 +73,7 @@ recipe_begin
 corpus=${corpus_dir:-$data/local/corpus}
 corpus_name="built-in $corpus_size"
 [ -z "$corpus_dir" ] || corpus_name=LibriSpeech
-train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc"
+train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
   --threads "$threads" --seed "$seed" --preset "$preset")
 array=(--cmd "$decode_cmd" --nj "$nj")
 

@@ -17,8 +17,12 @@ from typing import Any
 SMALL = 1 << 20  # bytes; below it a file's content is hashed
 MANY = 500  # files; a larger directory is known by one digest of names and sizes
 
-# Options that say how a stage is run, not what it makes.
-VOLATILE = frozenset({"cmd", "nj", "num-threads", "max-jobs-run", "verbose", "dry-run"})
+# Options that say how a stage is run, not what it makes (training shares one update's batches among
+# its processes, so their number changes rounding only).
+VOLATILE = frozenset(
+    {"cmd", "nj", "num-threads", "max-jobs-run", "verbose", "dry-run"}
+    | {"threads", "nproc", "ngpu", "num-nodes", "rendezvous", "device", "gpu"}
+)
 
 # Tables with one line a key, for which a change is told in keys.
 TABLE = re.compile(r"(\.scp|\.ctm|/(text|segments|utt2[a-z_]+|spk2[a-z_]+|reco2[a-z_]+))$")

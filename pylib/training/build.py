@@ -28,14 +28,15 @@ REGULARISERS = (
 )
 
 
-def build_system(config: TrainConfig, vocab_size: int = 0) -> nn.Module:
+def build_system(config: TrainConfig, vocab_size: int = 0) -> CTC | MT4SSL:
     """The system of a configuration with fresh weights.
 
     vocab_size: outputs of a CTC head. Raises UserError for sizes that do not fit together.
     """
     try:
-        if config.system == "ctc":
+        if config.ctc is not None:
             return CTC(config.model, config.ctc, vocab_size)
+        assert config.targets is not None and config.mask is not None
         return MT4SSL(config.model, config.targets, config.mask)
     except ValueError as error:
         raise UserError(f"configuration: {error}: correct [model]") from None
@@ -75,7 +76,7 @@ def adopt(loaded: LoadedConfig, payload: Mapping[str, Any], where: str) -> Train
     )
 
 
-def start_from(system: nn.Module, payload: Mapping[str, Any], where: str) -> None:
+def start_from(system: CTC | MT4SSL, payload: Mapping[str, Any], where: str) -> None:
     """Load the encoder of a checkpoint into a fresh system; heads stay as they are.
 
     A teacher begins again as a copy of the student (mt4ssl.md 4: deep copy at update 0).
@@ -84,9 +85,8 @@ def start_from(system: nn.Module, payload: Mapping[str, Any], where: str) -> Non
     if not weights:
         raise UserError(f"{where}: has no encoder: give a checkpoint of pre-training or CTC")
     checkpoint.restore(system.encoder, weights, where)
-    teacher = getattr(system, "teacher", None)
-    if teacher is not None:
-        teacher.copy_from(system.encoder.context)
+    if isinstance(system, MT4SSL) and system.teacher is not None:
+        system.teacher.copy_from(system.encoder.context)
 
 
 def parameters(system: nn.Module) -> int:

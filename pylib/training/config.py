@@ -1,7 +1,7 @@
 """Configuration: TOML files -> frozen dataclasses.
 
-A file may build on another one (`extends = "base.toml"`, relative to the file that says so);
-`--set section.key=value` overrides both. Unknown keys, wrong types and cycles are errors that
+A file may build on others (`extends = "base.toml"` or a list of which a later one overrides an
+earlier one, relative to the file that says so); `--set section.key=value` overrides all. Unknown keys, wrong types and cycles are errors that
 name the file and the line.
 """
 
@@ -144,12 +144,14 @@ def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     inherited: set[str] = set()
-    parent = raw.pop("extends", None)
-    if parent is not None:
+    parents = raw.pop("extends", [])
+    for parent in [parents] if isinstance(parents, str) else parents:
         if not isinstance(parent, str):
             raise UserError(f"{path}: extends: expected the name of a file, got {parent!r}")
-        values, origins, _ = _read(path.parent / parent, (*chain, resolved))
-        inherited = set(values)
+        more, where, _ = _read(path.parent / parent, (*chain, resolved))
+        values |= more
+        origins |= where
+    inherited |= set(values)
     for name, section in raw.items():
         items = section.items() if isinstance(section, dict) else [(None, section)]
         for key, value in items:

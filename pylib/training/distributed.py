@@ -32,6 +32,18 @@ class Processes:
         """Whether this process writes the files."""
         return self.rank == 0
 
+    def share(self, micro_batches: int) -> int:
+        """Micro-batches of an update that each process takes.
+
+        Raises UserError when they cannot be shared equally.
+        """
+        if micro_batches % self.world:
+            raise UserError(
+                f"optim.micro_batches = {micro_batches} cannot be shared by {self.world} processes: "
+                "change the number of processes, or data.batch_seconds and optim.micro_batches"
+            )
+        return micro_batches // self.world
+
     def sum_(self, tensor: Tensor) -> Tensor:
         """Sum over processes, in place."""
         if self.world > 1:

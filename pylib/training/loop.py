@@ -97,6 +97,7 @@ class Trainer:
         self.config, self.system, self.train, self.dev = config, system, train, dev
         self.folder, self.where, self.about = folder, where, about
         self.progress = Progress()
+        self.accumulate = where.share(config.optim.micro_batches)
         self.optimizer = make_optimizer(system, config.optim)
         self.updater = Updater(system, self.optimizer, config.optim, config.run, where)
         guard = 0 if config.targets is None else config.targets.guard_after
@@ -165,7 +166,7 @@ class Trainer:
             self._files = MetricsFile(self.folder, self.progress.update, run.tensorboard)
         loader = Loader(
             micro_indices(
-                self.progress.update, optim.updates, optim.accumulate, self.where.rank,
+                self.progress.update, optim.updates, self.accumulate, self.where.rank,
                 self.where.world,
             ),
             self.train.plan, self.train.make, self.config.data.prefetch,
@@ -221,7 +222,7 @@ class Trainer:
         if hasattr(self.system, "set_update"):
             self.system.set_update(update)
         batches = []
-        for _ in range(self.config.optim.accumulate):
+        for _ in range(self.accumulate):
             index, batch = loader.next()
             batches.append((index, batch.to(device, non_blocking=True)))
         rate = learning_rate(update, self.config.optim)
@@ -279,7 +280,7 @@ class Trainer:
         return Interval.start(waited)
 
     def _epoch(self, update: int) -> float:
-        micro = update * self.config.optim.accumulate * self.where.world
+        micro = update * self.config.optim.micro_batches
         return micro / self.train.plan.batches_per_epoch
 
     # ---- validation

@@ -19,7 +19,7 @@ def describe(
 ) -> list[str]:
     """Lines on model, data, effective batch, updates, memory and the constants in updates."""
     plan, optim = train.plan, config.optim
-    micro = optim.accumulate * where.world
+    micro = optim.micro_batches
     per_batch = plan.seconds_per_epoch / plan.batches_per_epoch
     per_epoch = plan.batches_per_epoch / micro
     lines = [
@@ -33,7 +33,7 @@ def describe(
         lines.append(f"dev {dev.path}: {len(dev.utts)} utterances, {dev.hours:.2f} h")
     lines += [
         f"batch: {per_batch / 60 * micro:.2f} minutes of audio an update ({per_batch:.1f} s x "
-        f"{optim.accumulate} accumulated x {where.world} process(es); at most "
+        f"{micro} micro-batches over {where.world} process(es); at most "
         f"{config.data.batch_seconds * micro / 60:.2f})",
         f"updates: {optim.updates:,} = {optim.updates / per_epoch:.1f} epochs of "
         f"{per_epoch:.1f} updates, {optim.updates * per_batch * micro / 3600:.1f} h of audio; "

@@ -82,7 +82,7 @@ def _train(
     if where.first:
         marker.unlink(missing_ok=True)
     sets = _open_sets(request, config)
-    identity = _identity(request, config, sets, where)
+    identity = _identity(request, config, sets)
     trainer = _trainer(request, config, init, sets, identity, where)
     resumed = _resume(trainer, identity)
     if trainer.progress.finished:
@@ -133,14 +133,10 @@ def _identity(
     request: Request,
     config: TrainConfig,
     sets: tuple[SpeechSet, SpeechSet | None],
-    where: Processes,
 ) -> dict[str, Any]:
     """What must be equal for a run to go on: settings, data, first weights, batch size."""
-    settings = config.identity()
-    micro = settings["optim"].pop("accumulate") * where.world
     return {
-        **settings,
-        "micro_batches_per_update": micro,
+        **config.identity(),
         "data": {
             "train": sets[0].identity,
             "dev": None if sets[1] is None else sets[1].identity,

@@ -69,10 +69,12 @@ class OptimConfig:
     init_scale: float = 0.01  # first learning rate / peak, tri_stage only (`init_lr_scale`)
     final_scale: float = 0.01  # last learning rate / peak, tri_stage only (`final_lr_scale`)
     updates: int = 400_000  # optimizer updates (`max_update`)
-    accumulate: int = 1  # micro-batches a process sums into one update (`update_freq`)
+    # Micro-batches of one update, over all processes: each takes its share, so the number of GPUs
+    # changes speed, not training (`update_freq` x `distributed_world_size`).
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "eps", "updates", "accumulate")
+        _positive(self, "lr", "eps", "updates", "micro_batches")
         _not_negative(self, "weight_decay", "clip_norm", "warmup", "hold", "decay", "init_scale")
         _positive(self, "final_scale")
         if any(not 0 <= beta < 1 for beta in self.betas):

@@ -37,5 +37,5 @@ def stop_on_signals() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
-        for number, handler in request._before.items():
-            signal.signal(number, handler)
+        for caught, handler in request._before.items():
+            signal.signal(caught, handler)

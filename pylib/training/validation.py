@@ -12,6 +12,7 @@ from torch import nn
 from pylib.decoding.greedy import collapse
 from pylib.nn.batch import Batch
 from pylib.nn.loss import Metrics, add_metrics, summarise
+from pylib.systems.ctc import CTC
 from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
 from pylib.training.reduce import reduce_metrics
@@ -52,7 +53,7 @@ def validate(
                 batch = dev.make(dev.plan.batch(index)).to(where.device)
                 seed_micro(_SEED, index, generator)
                 with updater.autocast():
-                    if batch.tokens is not None:
+                    if isinstance(system, CTC):
                         parts.append(_recognise(system, batch, dev))
                     else:
                         parts.append(system(batch, generator).metrics)
@@ -64,7 +65,7 @@ def validate(
     return summarise(reduce_metrics(total, where) if shared else total)
 
 
-def _recognise(system: nn.Module, batch: Batch, dev: SpeechSet) -> Metrics:
+def _recognise(system: CTC, batch: Batch, dev: SpeechSet) -> Metrics:
     """Loss and greedy errors of one batch."""
     log_probs, lengths = system.log_probs(batch)
     log_probs = log_probs.float().cpu()

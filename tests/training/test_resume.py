@@ -57,7 +57,7 @@ def metrics(folder: Path) -> list[dict]:
 
 CASES = {
     "mt4ssl": (PRETRAIN, {}),
-    "mt4ssl-bf16-accumulate": (PRETRAIN, {"run__precision": "bf16", "optim__accumulate": 2}),
+    "mt4ssl-bf16-accumulated": (PRETRAIN, {"run__precision": "bf16", "optim__micro_batches": 2}),
     "mt4ssl-random-crop": (PRETRAIN, {"data__crop": "random_aligned"}),
     "ctc": (FINETUNE, {}),
     "ctc-frozen": (FINETUNE, {"ctc__freeze_updates": 5}),

@@ -185,8 +185,8 @@ def test_overflow_under_fp16_lowers_the_scale_and_repeats() -> None:
 @pytest.mark.parametrize("base", [PRETRAIN, FINETUNE], ids=["mt4ssl", "ctc"])
 def test_two_processes_equal_one_with_accumulation(base, sets, config_file, tmp_path: Path) -> None:
     """Dropout, LayerDrop and masks on; weights, teacher and Adam agree bit for bit."""
-    path = config_file(base, optim__updates=4)
-    alone = run_train("--config", path, "--set", "optim.accumulate=2", *sets, tmp_path / "one")
+    path = config_file(base, optim__updates=4, optim__micro_batches=2)
+    alone = run_train("--config", path, *sets, tmp_path / "one")
     assert alone.returncode == 0, alone.stderr
     both = torchrun(2, "--config", path, *sets, tmp_path / "two")
     assert both.returncode == 0, both.stderr

@@ -208,7 +208,10 @@ def write_lm_text(prep: Preparation, roles: Roles, text: Mapping[str, str]) -> s
     held_out = {u for name in (*roles.dev, *roles.test) for u in roles.sets[name]}
     lines = [text[u] for u in sorted(training - held_out) if u in text and text[u] not in tests]
     if not lines:
-        raise UserError(f"{prep.corpus}: no transcript for LM text: put {LM_TEXT} beside it")
+        raise UserError(
+            f"{prep.corpus}: no training transcript that is not also a dev or test sentence, hence "
+            f"no LM text: put {LM_TEXT} beside the corpus"
+        )
     write_text(target, "\n".join(lines) + "\n")
     prep.notices.append(
         f"{LM_TEXT} is not beside the corpus: LM text is the {len(lines)} training transcripts"
