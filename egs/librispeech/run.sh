@@ -12,47 +12,47 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../path.sh"
 
 # options
-preset=mini       # smoke, mini, small, base or large: conf/preset_<preset>.conf and conf/*_<preset>*.toml
-system=mt4ssl     # mt4ssl, hubert, data2vec, offte, or scratch (fine-tuning from random weights)
-iteration=1       # label iteration: 1 = clusters of MFCCs, n = clusters of iteration n-1's model
-seed=1            # seed of initial weights, batch order and masks
-corpus_dir=       # the real LibriSpeech tree in its published layout; empty: the built-in corpus is made
-corpus_seed=1     # seed of the built-in corpus
-download=false    # first fetch LibriSpeech's open parts, lists and LM into --corpus-dir
-librilight=       # Libri-Light's librispeech_finetuning directory; empty: splits are drawn by a fixed seed
-split=            # labelled split: 10m, 1h, 10h, 100h or 960h
-lm=               # a ready LM (ARPA, may be gzipped, or KenLM binary); empty: made of the LM text
-lexicon=          # words of the ready LM, e.g. librispeech-lexicon.txt; empty: the LM text's words
-exp=exp           # directory of everything an experiment makes
-data=             # directory of data directories; empty: data, or <exp>/data for another --exp
-results=          # also write the table of results to this file, e.g. RESULTS.md
-set_pretrain=     # settings of pre-training to override, e.g. "optim.lr=3e-4 run.precision=fp32"
-set_finetune=     # settings of fine-tuning to override
-nj=2              # shards of parallel stages
-nproc=1           # processes of a training on CPU
-threads=2         # CPU threads of a training process
-ngpu=0            # GPUs of a machine for training, one process each
-num_nodes=1       # machines of a training
+preset=mini             # smoke, mini, small, base or large: conf/preset_<preset>.conf and conf/*_<preset>*.toml
+system=mt4ssl           # mt4ssl, hubert, data2vec, offte, or scratch (fine-tuning from random weights)
+iteration=1             # label iteration: 1 = clusters of MFCCs, n = clusters of iteration n-1's model
+seed=1                  # seed of initial weights, batch order and masks
+corpus_dir=             # the real LibriSpeech tree in its published layout; empty: the built-in corpus is made
+corpus_seed=1           # seed of the built-in corpus
+download=false          # first fetch LibriSpeech's open parts, lists and LM into --corpus-dir
+librilight=             # Libri-Light's librispeech_finetuning directory; empty: splits are drawn by a fixed seed
+split=                  # labelled split: 10m, 1h, 10h, 100h or 960h
+lm=                     # a ready LM (ARPA, may be gzipped, or KenLM binary); empty: made of the LM text
+lexicon=                # words of the ready LM, e.g. librispeech-lexicon.txt; empty: the LM text's words
+exp=exp                 # directory of everything an experiment makes
+data=                   # directory of data directories; empty: data, or <exp>/data for another --exp
+results=                # also write the table of results to this file, e.g. RESULTS.md
+set_pretrain=           # settings of pre-training to override, e.g. "optim.lr=3e-4 run.precision=fp32"
+set_finetune=           # settings of fine-tuning to override
+nj=2                    # shards of parallel stages
+nproc=1                 # processes of a training on CPU
+threads=2               # CPU threads of a training process
+ngpu=0                  # GPUs of a machine for training, one process each
+num_nodes=1             # machines of a training
 train_cmd=local/run.sh  # how to run a training, Kaldi's grammar
 decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
-stage=            # first stage to run, number or name, whatever the ledger says
-stop_stage=       # last stage to run, number or name
-force=false       # make again what was made with another configuration
-dry_run=false     # print every command and stop
-status=false      # print what the ledger knows and stop
-list_stages=false # print the stages and stop
+stage=                  # first stage to run, number or name, whatever the ledger says
+stop_stage=             # last stage to run, number or name
+force=false             # make again what was made with another configuration
+dry_run=false           # print every command and stop
+status=false            # print what the ledger knows and stop
+list_stages=false       # print the stages and stop
 # what the presets set, in conf/preset_<preset>.conf
-corpus_size=      # size of the built-in corpus: smoke, easy or full
-corpus_set=       # settings of the built-in corpus to override
-clusters=         # k-means clusters of iteration 1
-clusters_next=    # k-means clusters of later iterations
-cluster_cmvn=     # normalisation of MFCCs before clustering: none, utterance or speaker
-cluster_layer=    # layer whose features later iterations cluster
-label_rate=       # labels a second: the model's frame rate
-frontend=         # waveform, or fbank: filter banks are made for all sets
-bootstrap=        # system that makes the features of later iterations
-beam=             # hypotheses kept by the beam search
-probe=            # measure every layer: phone probe and PNMI (needs phone times)
+corpus_size=   # size of the built-in corpus: smoke, easy or full
+corpus_set=    # settings of the built-in corpus to override
+clusters=      # k-means clusters of iteration 1
+clusters_next= # k-means clusters of later iterations
+cluster_cmvn=  # normalisation of MFCCs before clustering: none, utterance or speaker
+cluster_layer= # layer whose features later iterations cluster
+label_rate=    # labels a second: the model's frame rate
+frontend=      # waveform, or fbank: filter banks are made for all sets
+bootstrap=     # system that makes the features of later iterations
+beam=          # hypotheses kept by the beam search
+probe=         # measure every layer: phone probe and PNMI (needs phone times)
 # end of options
 for ((i = 1; i <= $#; i++)); do
   case ${!i} in

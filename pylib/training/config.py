@@ -1,8 +1,8 @@
 """Configuration: TOML files -> frozen dataclasses.
 
 A file may build on others (`extends = "base.toml"` or a list of which a later one overrides an
-earlier one, relative to the file that says so); `--set section.key=value` overrides all. Unknown keys, wrong types and cycles are errors that
-name the file and the line.
+earlier one, relative to the file that says so); `--set section.key=value` overrides all.
+Unknown keys, wrong types and cycles are errors that name the file and the line.
 """
 
 from __future__ import annotations

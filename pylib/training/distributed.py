@@ -39,8 +39,8 @@ class Processes:
         """
         if micro_batches % self.world:
             raise UserError(
-                f"optim.micro_batches = {micro_batches} cannot be shared by {self.world} processes: "
-                "change the number of processes, or data.batch_seconds and optim.micro_batches"
+                f"optim.micro_batches = {micro_batches} cannot be shared by {self.world} processes"
+                ": change the number of processes, or data.batch_seconds and optim.micro_batches"
             )
         return micro_batches // self.world
 

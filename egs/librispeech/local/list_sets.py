@@ -1,4 +1,4 @@
-"""Print the names of the sets that sets.json has for a purpose: list_sets.py <sets.json> dev|test."""
+"""Print the sets that sets.json has for a purpose: list_sets.py <sets.json> dev|test."""
 
 import json
 import sys
