@@ -100,54 +100,58 @@ class ArkReader:
         location = parse_rx(rx, key)
         stream, size = self._open(location.path, key)
         header = _header(stream, size, location, key)
-        where = f"{who(key)}: {location.path}:{location.offset}"
-        check_ranges(header, location, where)
+        if location.rows or location.cols:
+            check_ranges(header, location, _where(location, key))
         if header.kind in ("CM", "CM2", "CM3"):
             stream.seek(location.offset)
-            return cut(decode_packed(_exactly(stream, header.size, where)), location)
+            return cut(decode_packed(_exactly(stream, header.size, location, key)), location)
         stream.seek(location.offset + header.start)
         if header.kind == "int32":
             count = header.shape[0]
-            items = np.frombuffer(_exactly(stream, 5 * count, where), dtype=INT_ITEM)
+            items = np.frombuffer(_exactly(stream, 5 * count, location, key), dtype=INT_ITEM)
             if count and not (items["size"] == 4).all():
+                where = _where(location, key)
                 raise UserError(f"{where}: corrupt int32 vector: make the ark again")
             return cut(items["value"].astype(np.int32), location)
         dtype = np.dtype("<f4" if header.kind[0] == "F" else "<f8")
         array = np.empty(header.shape, dtype=dtype)
         filled = stream.readinto(array.reshape(-1).view(np.uint8).data)
         if filled != array.nbytes:
-            raise UserError(f"{where}: the file got shorter while it was read: make it again")
+            raise UserError(f"{_where(location, key)}: the file got shorter while it was read")
         return cut(array, location)
 
 
+def _where(location: Location, key: str) -> str:
+    return f"{who(key)}: {location.path}:{location.offset}"
+
+
 def _header(stream: BufferedReader, file_size: int, location: Location, key: str) -> Header:
-    where = f"{who(key)}: {location.path}:{location.offset}"
     if location.offset >= file_size:
         raise UserError(
-            f"{where}: the file has only {file_size} bytes: it is truncated or not the one that "
-            "the scp was written for, make the ark again"
+            f"{_where(location, key)}: the file has only {file_size} bytes: it is truncated or "
+            "not the one that the scp was written for, make the ark again"
         )
     stream.seek(location.offset)
     data = stream.read(HEADER_BYTES)
     header = parse_header(data)
     if header is None:
         raise UserError(
-            f"{where}: no ark item stands at this offset (found {data[:8]!r}): the scp belongs to "
-            "another ark or the ark is damaged, make both again"
+            f"{_where(location, key)}: no ark item stands at this offset (found {data[:8]!r}): "
+            "the scp belongs to another ark or the ark is damaged, make both again"
         )
     left = file_size - location.offset
     if header.size > left:
         raise UserError(
-            f"{where}: truncated, the item needs {header.size} bytes and the file has {left} from "
-            "there: make the ark again"
+            f"{_where(location, key)}: truncated, the item needs {header.size} bytes and the file "
+            f"has {left} from there: make the ark again"
         )
     return header
 
 
-def _exactly(stream: BufferedReader, count: int, where: str) -> bytes:
+def _exactly(stream: BufferedReader, count: int, location: Location, key: str) -> bytes:
     data = stream.read(count)
     if len(data) != count:
-        raise UserError(f"{where}: the file got shorter while it was read: make it again")
+        raise UserError(f"{_where(location, key)}: the file got shorter while it was read")
     return data
 
 

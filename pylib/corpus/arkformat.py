@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import re
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,24 +18,31 @@ Array = npt.NDArray[Any]
 COMPRESSION_METHODS = (0, 1, 2, 3, 4, 5, 6, 7)
 # Bytes of the biggest header: "\0B" + "CM2 " + 4 floats or ints.
 HEADER_BYTES = 24
-_PLAIN = {b"FM ": ("<f4", 2), b"DM ": ("<f8", 2), b"FV ": ("<f4", 1), b"DV ": ("<f8", 1)}
-_PACKED = {b"CM ": 1, b"CM2 ": 2, b"CM3 ": 1}
+# Tag: kind, dimensions, bytes a number.
+_PLAIN = {
+    b"FM ": ("FM", 2, 4),
+    b"DM ": ("DM", 2, 8),
+    b"FV ": ("FV", 1, 4),
+    b"DV ": ("DV", 1, 8),
+}
+_PACKED = {"CM": 1, "CM2": 2, "CM3": 1}  # kind: bytes a number
+_ONE_SIZE = struct.Struct("<bi")  # each size of a plain item is preceded by its width, 4
+_TWO_SIZES = struct.Struct("<bibi")
+_PACKED_SIZES = struct.Struct("<ii")
 _RANGE = re.compile(r"\[([0-9:,\- ]*)\]$")
 INT_ITEM = np.dtype([("size", "u1"), ("value", "<i4")])
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A parsed rxfilename: file, offset, and inclusive row and column ranges (None = all)."""
 
     path: str
     offset: int
-    rows: tuple[int, int] | None
-    cols: tuple[int, int] | None
+    rows: tuple[int, int] | None = None
+    cols: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What stands at an offset of an ark.
 
     Attributes:
@@ -78,6 +84,9 @@ def parse_rx(rx: str, key: str = "") -> Location:
         UserError: a shell pipe, standard input, an empty name, or a range that is not
             `[first:last]` or `[first:last,first:last]` with 0 <= first <= last.
     """
+    path, colon, offset = rx.rpartition(":")
+    if colon and path and path[0] not in "|- " and offset.isdecimal():
+        return Location(path, int(offset))
     name = rx.strip()
     if not name or name.endswith("|") or name.startswith("|") or name == "-":
         raise UserError(
@@ -98,7 +107,7 @@ def parse_rx(rx: str, key: str = "") -> Location:
             ) from error
         name = name[: match.start()]
     path, colon, offset = name.rpartition(":")
-    if colon and offset.isdigit() and path:
+    if colon and offset.isdecimal() and path:
         return Location(path, int(offset), rows, cols)
     return Location(name, 0, rows, cols)
 
@@ -112,31 +121,37 @@ def parse_header(data: bytes) -> Header | None:
     """Header of an item from its first bytes, None where there is none (text arks included)."""
     if data[:2] != b"\0B":
         return None
-    body = data[2:]
-    if body[:1] == b"\4" and len(body) >= 5:
-        count = struct.unpack_from("<i", body, 1)[0]
+    try:
+        return _parse_body(data)
+    except struct.error:  # the file ends within the header
+        return None
+
+
+def _parse_body(data: bytes) -> Header | None:
+    tag = data[2:5]
+    if tag in _PLAIN:
+        kind, dims, width = _PLAIN[tag]
+        if dims == 2:
+            first, rows, second, cols = _TWO_SIZES.unpack_from(data, 5)
+            if first != 4 or second != 4 or rows < 0 or cols < 0:
+                return None
+            return Header(kind, (rows, cols), 15, 15 + rows * cols * width)
+        first, rows = _ONE_SIZE.unpack_from(data, 5)
+        if first != 4 or rows < 0:
+            return None
+        return Header(kind, (rows,), 10, 10 + rows * width)
+    if data[2:3] == b"\4":
+        count = _ONE_SIZE.unpack_from(data, 2)[1]
         return None if count < 0 else Header("int32", (count,), 7, 7 + 5 * count)
-    for tag, (code, dims) in _PLAIN.items():
-        if body.startswith(tag):
-            if len(body) < 3 + 5 * dims or any(body[3 + 5 * i] != 4 for i in range(dims)):
-                return None
-            shape = tuple(struct.unpack_from("<i", body, 4 + 5 * i)[0] for i in range(dims))
-            start = 5 + 5 * dims
-            if min(shape) < 0:
-                return None
-            size = start + int(np.prod(shape, dtype=np.int64)) * int(code[2])
-            return Header(tag[:2].decode(), shape, start, size)
-    for tag, width in _PACKED.items():
-        if body.startswith(tag):
-            if len(body) < len(tag) + 16:
-                return None
-            rows, cols = struct.unpack_from("<ii", body, len(tag) + 8)
-            if rows < 0 or cols < 0:
-                return None
-            start = 2 + len(tag) + 16
-            size = start + rows * cols * width + (8 * cols if tag == b"CM " else 0)
-            return Header(tag.decode().strip(), (rows, cols), start, size)
-    return None
+    kind = data[2:6].partition(b" ")[0].decode("latin-1")
+    if kind not in _PACKED:
+        return None
+    rows, cols = _PACKED_SIZES.unpack_from(data, 2 + len(kind) + 1 + 8)
+    if rows < 0 or cols < 0:
+        return None
+    start = 2 + len(kind) + 1 + 16
+    size = start + rows * cols * _PACKED[kind] + (8 * cols if kind == "CM" else 0)
+    return Header(kind, (rows, cols), start, size)
 
 
 def check_ranges(header: Header, location: Location, where: str) -> None:

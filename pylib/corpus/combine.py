@@ -69,7 +69,7 @@ def combine(parts: list[Contents], sort_check: bool = True) -> tuple[Contents, l
     Files that some sources lack are left out, with a note; `segments` and `utt2uniq` are made up.
 
     Args:
-        parts: the sources.
+        parts: the sources, emptied on the way.
         sort_check: whether utterance order and speaker order must agree.
 
     Returns:
@@ -92,7 +92,7 @@ def combine(parts: list[Contents], sort_check: bool = True) -> tuple[Contents, l
                 lacking = next(names[i] for i in range(len(parts)) if i not in having)
                 notes.append(f"{name} is left out, {lacking} has none")
                 continue
-            values = [table[name] for table in tables]
+            values = [table.pop(name) for table in tables]  # frees the sources on the way
             where = [f"{path}/{name}" for path in names]
             if group == "utt":
                 whole.utt[name] = merge_keys(values, where)

@@ -55,10 +55,10 @@ def key_of(name: str, utt_extra: Iterable[str] = (), spk_extra: Iterable[str] = 
 
 
 def data_files(directory: str | os.PathLike[str]) -> list[str]:
-    """Names of the visible plain files of a data directory, sorted; split directories are not."""
+    """Names of the visible plain files of a data directory, sorted; logs and backups are left out."""
     with os.scandir(directory) as entries:
         names = [entry.name for entry in entries if entry.is_file() and entry.name[0] != "."]
-    return sorted(name for name in names if not name.endswith(("~", ".bak")))
+    return sorted(name for name in names if not name.endswith(("~", ".bak", ".log")))
 
 
 @dataclass
@@ -131,6 +131,8 @@ class Contents:
         for group, wanted in ((self.utt, self.utt2spk), (self.spk, speakers), (self.reco, recos)):
             for name, table in group.items():
                 if table.keys() == wanted.keys():
+                    # One copy of the keys for all tables: half the memory of a large set.
+                    group[name] = {key: table[key] for key in wanted}
                     continue
                 lacks, extra = wanted.keys() - table.keys(), table.keys() - wanted.keys()
                 what = f"lacks {names_some(lacks)}" if lacks else f"has {names_some(extra)} too"

@@ -110,9 +110,10 @@ def check_labels(check: Checker, table: Table) -> None:
             if labels.dtype != np.int32 or labels.ndim != 1 or not len(labels):
                 broken.append((line, f"'{key}' is {labels.dtype} {labels.shape}, not int32 (T,)"))
                 continue
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= clusters:
-                ids.append((line, f"'{key}' has ids {low} to {high}, allowed 0 to {clusters - 1}"))
+            # Unsigned, a negative id is a huge one: one pass finds both.
+            if labels.view(np.uint32).max() >= clusters:
+                span = f"{labels.min()} to {labels.max()}"
+                ids.append((line, f"'{key}' has ids {span}, allowed 0 to {clusters - 1}"))
             else:
                 counts += np.bincount(labels, minlength=clusters)
             lengths[key] = (line, len(labels))
