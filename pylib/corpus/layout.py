@@ -55,7 +55,7 @@ def key_of(name: str, utt_extra: Iterable[str] = (), spk_extra: Iterable[str] = 
 
 
 def data_files(directory: str | os.PathLike[str]) -> list[str]:
-    """Names of the visible plain files of a data directory, sorted; logs and backups are left out."""
+    """Names of the visible plain files of a data directory, sorted, without logs and backups."""
     with os.scandir(directory) as entries:
         names = [entry.name for entry in entries if entry.is_file() and entry.name[0] != "."]
     return sorted(name for name in names if not name.endswith(("~", ".bak", ".log")))
