@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pylib.nn.linear import matmul
-from pylib.nn.norms import padding_mask, time_statistics
+from pylib.nn.norms import channel_norm, padding_mask, time_statistics
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
@@ -139,10 +139,7 @@ class ConvLayer(nn.Module):
         norm: nn.GroupNorm = self.norm  # type: ignore[assignment]
         padding = None if lengths is None else padding_mask(lengths, x.shape[1])
         if padding is None:
-            rows, frames, channels = x.shape
-            image = x.view(rows, 1, frames, channels).permute(0, 3, 1, 2)
-            y = F.group_norm(image, channels, norm.weight, norm.bias, norm.eps)
-            return y.permute(0, 2, 3, 1).reshape(rows, frames, channels)
+            return channel_norm(x, norm.weight, norm.bias, norm.eps)
         mean, inverse = time_statistics(x, padding.to(x.device), lengths, norm.eps)
         return ((x.float() - mean) * (inverse * norm.weight) + norm.bias).to(x.dtype)
 

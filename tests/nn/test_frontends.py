@@ -10,6 +10,7 @@ from pylib.nn.batch import Batch
 from pylib.nn.conv_frontend import GradientScale, WaveformFrontend, conv_lengths, time_conv
 from pylib.nn.encoder import Encoder, EncoderConfig
 from pylib.nn.fbank_frontend import FbankFrontend
+from pylib.nn.norms import channel_norm
 
 TINY = EncoderConfig(conv_dim=16, dim=32, ffn_dim=64, layers=2, heads=4, pos_conv_groups=4)
 
@@ -66,6 +67,21 @@ def test_masked_group_norm_is_group_norm_without_padding() -> None:
         # 199 frames; the first row uses all of them, though the second is padded.
         masked = layer(x, torch.tensor([199, 100]))
     torch.testing.assert_close(masked[:1], F.gelu(y)[:1], atol=1e-5, rtol=1e-5)
+
+
+def test_channel_norm_and_its_gradients() -> None:
+    torch.manual_seed(0)
+    x = (2 + torch.randn(2, 30, 4, dtype=torch.float64)).requires_grad_()
+    weight = torch.rand(4, dtype=torch.float64, requires_grad=True)
+    bias = torch.rand(4, dtype=torch.float64, requires_grad=True)
+    found = channel_norm(x, weight, bias, 1e-5)
+    expected = F.group_norm(x.transpose(1, 2), 4, weight, bias, 1e-5).transpose(1, 2)
+    torch.testing.assert_close(found, expected)
+    given = torch.randn_like(found)
+    mine = torch.autograd.grad(found, (x, weight, bias), given)
+    theirs = torch.autograd.grad(expected, (x, weight, bias), given)
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a.double(), b, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(10, 5), (3, 2), (2, 2)])
