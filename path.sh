@@ -48,6 +48,7 @@ _trivium_path() {
   PYTHONPATH=$(_trivium_front "${PYTHONPATH:-}" "$TRIVIUM_ROOT")
   export PYTHONPATH
   if [ -n "${TRIVIUM_PYTHON:-}" ] && [ "$TRIVIUM_PYTHON" != "$own" ]; then
+    [[ $TRIVIUM_PYTHON != */* || $TRIVIUM_PYTHON == /* ]] || TRIVIUM_PYTHON=$PWD/$TRIVIUM_PYTHON
     # The user's own. A job inherits both variables, so each interpreter is looked at once a run.
     if [ "${TRIVIUM_PYTHON_CHECKED:-}" != "$TRIVIUM_PYTHON" ]; then
       bash "$TRIVIUM_ROOT/local/env.sh" check "$TRIVIUM_PYTHON" || return 1

@@ -13,11 +13,11 @@ import tomllib
 from importlib import metadata
 
 
-def requirements(pyproject: str) -> list[str]:
-    """The run-time and test requirements of ``pyproject``, as written there."""
+def requirements(pyproject: str, tests: bool = True) -> list[str]:
+    """The run-time (and test) requirements of ``pyproject``, as written there."""
     with open(pyproject, "rb") as stream:
         project = tomllib.load(stream)["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    return project["dependencies"] + (project["optional-dependencies"]["test"] if tests else [])
 
 
 def canonical(name: str) -> str:
@@ -50,7 +50,7 @@ def _present(file: metadata.PackagePath) -> bool:
     return file.size is None or size == file.size
 
 
-def versions(pyproject: str, constraints: str) -> list[str]:
+def versions(pyproject: str, constraints: str, tests: bool = True) -> list[str]:
     """One line for each requirement that is not installed at its pinned version."""
     pins = {}
     with open(constraints, encoding="utf-8") as stream:
@@ -59,7 +59,7 @@ def versions(pyproject: str, constraints: str) -> list[str]:
                 name, _, version = line.split(";")[0].strip().partition("==")
                 pins[canonical(name)] = version
     faults = []
-    for requirement in requirements(pyproject):
+    for requirement in requirements(pyproject, tests):
         match = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert match is not None, requirement
         name = canonical(match[0])
@@ -86,6 +86,11 @@ def main(argv: list[str]) -> int:
             for fault in faults:
                 print(f"path.sh: {fault}", file=sys.stderr)
             return 1 if faults else 0
+        case ["runtime", pyproject, constraints]:
+            faults = versions(pyproject, constraints, tests=False)
+            for fault in faults:
+                print(f"environment: {fault}", file=sys.stderr)
+            return 1 if any("not installed" in fault for fault in faults) else 0
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -86,21 +86,12 @@ _lib_quote() {
   printf '%s\n' "${line# }"
 }
 
-# _lib_tree <pid>: the process and all its descendants.
-_lib_tree() {
-  ps -A -o pid=,ppid= | awk -v top="$1" '
-    { parent[$1] = $2 }
-    END { for (p in parent) { q = p
-            while (q != top && q in parent && parent[q] != q && parent[q] > 0) q = parent[q]
-            if (q == top) print p } }'
-}
-
 _lib_on_signal() { # _lib_on_signal <name> <code>
   local pids
   trap '_lib_kill_now' INT TERM
   if [ -n "$_lib_pid" ]; then
     warn "$1: stopping $_lib_stage (once more to kill it)"
-    read -r -d '' -a pids < <(_lib_tree "$_lib_pid") || true
+    read -ra pids < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$_lib_pid") || true
     kill -TERM ${pids[@]+"${pids[@]}"} 2>/dev/null || true
     local i
     for ((i = 0; i < 900; i++)); do
@@ -114,7 +105,7 @@ _lib_on_signal() { # _lib_on_signal <name> <code>
 
 _lib_kill_now() {
   local pids
-  read -r -d '' -a pids < <(_lib_tree "$_lib_pid") || true
+  read -ra pids < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$_lib_pid") || true
   kill -KILL ${pids[@]+"${pids[@]}"} 2>/dev/null || true
   trap - INT TERM
   exit "${1:-130}"
@@ -147,6 +138,12 @@ recipe_begin() {
   trap '_lib_on_signal INT 130' INT
   trap '_lib_on_signal TERM 143' TERM
   [ "$dry_run" = false ] && [ "$status" = false ] || return 0
+  # An environment of the user's own: is all there? Ours was looked at when it was made.
+  if [ "$TRIVIUM_PYTHON" != "$TRIVIUM_ROOT/.venv/bin/python" ]; then
+    "$TRIVIUM_PYTHON" -I "$TRIVIUM_ROOT/local/check_env.py" runtime "$TRIVIUM_ROOT/pyproject.toml" \
+      "$TRIVIUM_ROOT/constraints.txt" || die "TRIVIUM_PYTHON=$TRIVIUM_PYTHON lacks packages: install" \
+      "them at the versions of constraints.txt, or unset TRIVIUM_PYTHON to have .venv made"
+  fi
   mkdir -p "$exp/.stages"
   _lib_lock_exp
 }
@@ -171,7 +168,7 @@ stage() {
   fi
   _lib_count=$((_lib_count + 1))
   _lib_resolve
-  about=(--ledger "$exp/.stages" --stage "$number" --name "$name" ${about[@]+"${about[@]}"} --)
+  about=(--ledger "$exp/.stages" --pid "$$" --stage "$number" --name "$name" ${about[@]+"${about[@]}"} --)
   if [ "$dry_run" = true ]; then
     _lib_dry_run "$@"
   elif [ "$status" = true ]; then

@@ -50,23 +50,31 @@ part() {
   log "$title: $good passed, $bad failed in $((SECONDS - start)) s"
 }
 
-pytest=("$TRIVIUM_PYTHON" -m pytest -q --color=no --durations=5 -p no:cacheprovider)
-if [ -n "$only" ]; then
-  [ -e "$only" ] || usage_error "--only $only: no such file or directory"
-  part "unit tests of $only" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" "$only"
-  [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "slow and not gpu" "$only"
-else
-  part "rules of the house and linters" "${pytest[@]}" -n "$jobs" -m "not gpu" tests/arch
-  [ "$shell" = false ] || part "shell tests" bats --tap tests/shell
-  part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
-  if [ "$fast" = false ]; then
-    part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile -m "slow and not gpu" tests \
-      --ignore=tests/arch
-    if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-      part "GPU tests" "${pytest[@]}" -m gpu tests
+# Read whole before it runs: an editor may save this file meanwhile.
+all() {
+  local -a pytest=("$TRIVIUM_PYTHON" -m pytest -q --color=no --durations=5 -p no:cacheprovider)
+  if [ -n "$only" ]; then
+    [ -e "$only" ] || usage_error "--only $only: no such file or directory"
+    part "unit tests of $only" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" "$only"
+    [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "slow and not gpu" "$only"
+  else
+    part "rules of the house and linters" "${pytest[@]}" -n "$jobs" -m "not gpu" tests/arch
+    [ "$shell" = false ] || part "shell tests" bats --tap tests/shell
+    part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
+    if [ "$fast" = false ]; then
+      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile -m "slow and not gpu" tests \
+        --ignore=tests/arch
+      if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+        part "GPU tests" "${pytest[@]}" -m gpu tests
+      fi
     fi
   fi
-fi
 
-printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-[ "$failed" -eq 0 ]
+  printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" -eq 0 ] || exit 1
+}
+
+{
+  all
+  exit
+}

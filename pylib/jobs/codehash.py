@@ -65,7 +65,7 @@ class CodeHasher:
             name = self._name(path, cwd) if path else ""
             if not name or name in found or name in INFRASTRUCTURE:
                 continue
-            if name.startswith("pylib/jobs/"):
+            if name.startswith(("pylib/jobs/", ".venv/")):
                 continue
             entry = self._entry(path, name, cwd)
             found[name] = entry["hash"]

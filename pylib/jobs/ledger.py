@@ -3,7 +3,7 @@
     python -S -m pylib.jobs.ledger check  <common> --mode auto|rerun|force -- <command>
     python -S -m pylib.jobs.ledger record <common> --rc N -- <command>
     python -S -m pylib.jobs.ledger status <common> -- <command>
-    <common> = --ledger DIR --stage N --name NAME [--in PATH...] [--out PATH...]
+    <common> = --ledger DIR --stage N --name NAME [--pid N] [--in PATH...] [--out PATH...]
                [--config NAME=VALUE...]
 
 ``check`` exits 0 when the stage is up to date, 10 when it must run (the reason is printed, and the
@@ -27,6 +27,7 @@ from typing import Any
 from pylib.jobs import codehash, fingerprint
 from pylib.jobs.environment import provenance
 
+OPTIONS = ("ledger", "pid", "stage", "name", "in", "out", "config", "mode", "rc")
 RUN = 10  # exit code of `check`: the stage must run
 
 
@@ -46,6 +47,7 @@ class Stage:
         self.ledger = options["ledger"][0]
         self.number = options["stage"][0]
         self.name = options["name"][0]
+        self.pid = int(options.get("pid", [str(os.getppid())])[0])  # of the recipe
         self.inputs = options.get("in", [])
         self.outputs = options.get("out", [])
         self.command = command
@@ -160,7 +162,7 @@ class Stage:
             "code": self.code(),
             "start": time.time(),
             "host": socket.gethostname(),
-            "pid": os.getppid(),
+            "pid": self.pid,
             "mode": mode,
             "previous": sorted({*self.old.get("outputs", {}), *self.old.get("previous", [])}),
         }
@@ -288,7 +290,7 @@ def parse(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
     current: list[str] = []
     for word in words[:cut]:
         if word.startswith("--"):
-            if word[2:] not in ("ledger", "stage", "name", "in", "out", "config", "mode", "rc"):
+            if word[2:] not in OPTIONS:
                 raise StageError(f"ledger: unknown option {word}")
             current = options.setdefault(word[2:], [])
         else:

@@ -6,7 +6,7 @@ bats_require_minimum_version 1.5.0
 
 : "${TRIVIUM_PYTHON:?tests/run.sh sets it, or: . ./path.sh}"
 export TRIVIUM_FIXTURE_ROOT=$ROOT
-export LC_ALL=C
+export LC_ALL=C PYTHONPATH=$ROOT
 
 # A scratch directory of this test, and nothing of the caller's that steers jobs.
 scratch() {
@@ -71,3 +71,15 @@ processor_ms() {
   took=$((10#${user/./} + 10#${system/./}))
   echo "took $took ms of processor time"
 }
+
+# running <pattern>: whether a process has a command line that matches (an extended expression).
+running() {
+  local file words
+  for file in /proc/[0-9]*/cmdline; do
+    words=$(tr '\0' ' ' <"$file" 2>/dev/null) || continue
+    [[ ! $words =~ $1 ]] || return 0
+  done
+  return 1
+}
+
+not_running() { ! running "$1"; }

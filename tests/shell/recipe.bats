@@ -147,11 +147,10 @@ setup() {
   ./run.sh --pause 5 &
   pid=$!
   eventually 10 test -e exp/table.new
-  step=$(pgrep -P "$pid" -f count.sh)
-  kill -9 "$pid" "$step"
+  read -ra tree < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$pid")
+  kill -9 "${tree[@]}"
   wait "$pid" || true
   [ ! -e exp/table ]
-  pkill -9 -P "$step" 2>/dev/null || true
   eventually 10 flock -n exp/.lock true
   run ./run.sh --status
   has 'exp/table: was killed before it ended'
@@ -168,6 +167,8 @@ setup() {
   run ./run.sh
   [ "$status" -eq 1 ]
   has "another run is at work in exp (process $pid on"
+  run ./run.sh --status
+  has "running as process $pid"
   run ./run.sh --exp exp2
   [ "$status" -eq 0 ]
   wait "$pid"
@@ -176,13 +177,12 @@ setup() {
 @test "TERM to the recipe ends the step and all it started" {
   ./run.sh --pause 77 >first.log 2>&1 &
   pid=$!
-  eventually 10 pgrep -f '^sleep 77'
+  eventually 10 running '^sleep 77'
   kill -TERM "$pid"
   status=0
   wait "$pid" || status=$?
   [ "$status" -eq 143 ]
-  run pgrep -f '^sleep 77'
-  [ "$status" -ne 0 ]
+  not_running '^sleep 77'
 }
 
 @test "code 75 means: stopped after a checkpoint" {

@@ -153,13 +153,12 @@ J
 @test "TERM ends the jobs and what they started; footers say 130" {
   "$RUN" JOB=1:2 log/x.JOB.log bash -c 'sleep 71 & sleep 72' >out 2>&1 &
   pid=$!
-  eventually 10 pgrep -f '^sleep 72'
+  eventually 10 running '^sleep 72'
   kill -TERM "$pid"
   status=0
   wait "$pid" || status=$?
   [ "$status" -eq 143 ]
-  run pgrep -f '^sleep 7[12]'
-  [ "$status" -ne 0 ]
+  not_running '^sleep 7[12]'
   grep -q '^# Ended (code 130' log/x.1.log
 }
 
@@ -168,28 +167,26 @@ J
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$RUN" JOB=1:2 log/x.JOB.log sleep 73 >out 2>&1 &
   pid=$!
-  eventually 10 pgrep -f '^sleep 73'
+  eventually 10 running '^sleep 73'
   kill -INT "$pid"
   status=0
   wait "$pid" || status=$?
   [ "$status" -eq 130 ]
-  run pgrep -f '^sleep 73'
-  [ "$status" -ne 0 ]
+  not_running '^sleep 73'
 }
 
 @test "a job's background process does not outlive it" {
   "$RUN" log/x.log bash -c 'sleep 74 >/dev/null 2>&1 & echo started'
-  run pgrep -f '^sleep 74'
-  [ "$status" -ne 0 ]
+  not_running '^sleep 74'
 }
 
 @test "killed with -9, the front end takes its jobs along" {
   "$RUN" log/x.log sleep 75 >out 2>&1 &
   pid=$!
-  eventually 10 pgrep -f '^sleep 75'
+  eventually 10 running '^sleep 75'
   kill -9 "$pid"
   wait "$pid" || true
-  eventually 20 bash -c '! pgrep -f "^sleep 75"'
+  eventually 20 not_running '^sleep 75'
   eventually 5 grep -q '^# Ended (code 130' log/x.log
 }
 
