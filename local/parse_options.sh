@@ -83,7 +83,9 @@ _po_read_script() {
       body)
         if [[ $_po_line =~ $_po_stage_re ]]; then
           _po_stages[${BASH_REMATCH[2]}]=${BASH_REMATCH[1]}
-          _po_stage_help[${BASH_REMATCH[2]}]=$_po_head
+          # A stage may be called several times; the first comment above a call stands for it.
+          [ -n "${_po_stage_help[${BASH_REMATCH[2]}]:-}" ] ||
+            _po_stage_help[${BASH_REMATCH[2]}]=$_po_head
           _po_head=
         elif [[ $_po_line =~ ^[[:space:]]*#[[:space:]](.*)$ ]]; then
           _po_head=${BASH_REMATCH[1]}

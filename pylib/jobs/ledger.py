@@ -129,9 +129,13 @@ class Stage:
     def _new_inputs(self) -> str | None:
         """A file in an input directory that was not there and that no stage made."""
         known = self.old.get("inputs", {})
+        before = self.old.get("input_paths", self.inputs)
         for path in self.inputs:
-            if not os.path.isdir(path) and path not in known:
+            if path not in before:
                 return f"input {path} is new"
+        for path in before:
+            if path not in self.inputs:
+                return f"{path} is no input any more"
         new = set(self._in_directories()) - set(known)
         new -= self._made_by_stages() if new else set()
         return f"input {min(new)} is new" if new else None
@@ -158,6 +162,7 @@ class Stage:
             "name": self.name,
             "argv": self.command,
             "configuration": self.configuration,
+            "input_paths": self.inputs,
             "inputs": fingerprint.of_paths(self.inputs, recurse=False),
             "code": self.code(),
             "start": time.time(),

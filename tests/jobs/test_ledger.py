@@ -79,6 +79,25 @@ def test_later_stages_in_an_output_directory_do_not_make_it_stale() -> None:
     assert check(*options) == 0
 
 
+def test_one_more_input_or_one_less_is_news(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        out = ["--ledger", "exp/.stages", "--stage", "1", "--name", "score", "--out", name]
+        ledger.main(["check", "--mode", "auto", *out, "--", "step.sh"])
+        Path(name).mkdir()
+        Path(name, "wer").write_text("1\n", encoding="utf-8")
+        ledger.main(["record", "--rc", "0", *out, "--", "step.sh"])
+    check("--in", "a", "--out", "report")
+    Path("report").write_text("x", encoding="utf-8")
+    record("--in", "a", "--out", "report")
+    assert check("--in", "a", "--out", "report") == 0
+    capsys.readouterr()
+    assert check("--in", "a", "b", "--out", "report") == ledger.RUN
+    assert capsys.readouterr().out == "input b is new\n"
+    record("--in", "a", "b", "--out", "report")
+    assert check("--in", "b", "--out", "report") == ledger.RUN
+    assert capsys.readouterr().out == "a is no input any more\n"
+
+
 def test_systems_and_seeds_have_records_of_their_own() -> None:
     for out in ("exp/a", "exp/b"):
         assert check("--out", out) == ledger.RUN
