@@ -70,9 +70,8 @@ case $system in mt4ssl | hubert | data2vec | offte | scratch) ;; *) usage_error 
 [ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
 recipe_begin
 
-corpus=${corpus_dir:-$data/local/corpus}
-corpus_name="built-in $corpus_size"
-[ -z "$corpus_dir" ] || corpus_name=LibriSpeech
+corpus=${corpus_dir:-$data/local/corpus} corpus_name=LibriSpeech
+[ -n "$corpus_dir" ] || corpus_name="built-in $corpus_size"
 train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
   --threads "$threads" --seed "$seed" --preset "$preset")
 array=(--cmd "$decode_cmd" --nj "$nj")

@@ -100,6 +100,8 @@ def collect(exp: str | Path, preset: str | None = None) -> Collected:
         found.details[row["file"]] = content["details"]
     for pattern in ("**/quality*.json", "**/probe*.json"):
         for path in sorted(root.glob(pattern)):
+            if ".stages" in path.parts:  # the ledger's records are named after what they made
+                continue
             found.rows.extend(_rows_of(read_json(path), path))
     if not found.rows:
         raise UserError(f"{root}: no scores below: run steps/score_wer.sh first")

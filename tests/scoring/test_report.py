@@ -71,6 +71,8 @@ def fill(workplace):
         encoding="utf-8",
     )
     record = {"state": "done", "stage": 8, "name": "decode", "argv": ["steps/decode.sh", "a b"]}
+    # A record that is named after the quality file it made is no result.
+    write_json("exp/.stages/probe.exp+quality_layers.json.json", {**record, "state": "failed"})
     write_json("exp/.stages/decode.json", {**record, "start": 10.0, "end": 22.5})
 
 
