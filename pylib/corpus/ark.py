@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -281,23 +282,31 @@ class ArkWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._stream.close()
-            if error is None:
-                self._verify()
-        except BaseException as failure:
-            self._atomic.__exit__(type(failure), failure, failure.__traceback__)
-            raise
         if error is not None:
+            with suppress(OSError):  # the first failure is the one to report
+                self._stream.close()
             self._atomic.__exit__(kind, error, trace)
             return
+        try:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._verify()
+            self._commit()
+        except BaseException as failure:
+            with suppress(OSError):
+                self._stream.close()
+            self._atomic.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+
+    def _commit(self) -> None:
         scp = {key: f"{self._ark_name}:{offset}" for key, offset in self._entries.items()}
-        text = format_table(scp, str(self.scp_path))
-        # The old scp must not point into the new ark, should the process be killed between.
-        self.scp_path.unlink(missing_ok=True)
-        self._atomic.__exit__(None, None, None)
         with atomic_path(self.scp_path) as temp:
-            temp.write_bytes(text.encode("utf-8"))
+            temp.write_bytes(format_table(scp, str(self.scp_path)).encode("utf-8"))
+            # From here to the last rename there is no scp: the old one must not point into the
+            # new ark, should the process be killed between the two.
+            self.scp_path.unlink(missing_ok=True)
+            self._atomic.__exit__(None, None, None)
 
     def _verify(self) -> None:
         if self.count is not None and len(self._entries) != self.count:

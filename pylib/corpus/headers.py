@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ def _inspect_all(paths: Sequence[str], level: str) -> list[AudioFile]:
     return [inspect(path, level) for path in paths]
 
 
+def _no_interrupts() -> None:
+    # Ctrl-C reaches the whole group; only the parent reports it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def inspect_files(
     paths: Sequence[str], level: str = "header", nj: int = 1
 ) -> Iterator[tuple[str, AudioFile]]:
@@ -74,6 +80,8 @@ def inspect_files(
             yield from zip(chunk, work(chunk), strict=True)
         return
     # spawn: a fork of a process that holds open decoders or threads is not safe.
-    with ProcessPoolExecutor(min(nj, len(chunks)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(nj, len(chunks)), mp_context=get_context("spawn"), initializer=_no_interrupts
+    ) as pool:
         for chunk, found in zip(chunks, pool.map(work, chunks), strict=True):
             yield from zip(chunk, found, strict=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+# Children find the package from any directory.
+ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 CALL = """
 import argparse, errno, os, signal, time
@@ -21,6 +26,7 @@ run(main)
 def call(body: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", CALL.format(body=body), *argv],
+        env=ENV,
         capture_output=True,
         text=True,
         check=False,
@@ -62,7 +68,11 @@ def test_arguments_are_passed():
 def test_a_closed_pipe_is_quiet():
     code = CALL.format(body="[print('x' * 1000) for _ in range(10000)]")
     child = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENV,
     )
     assert child.stdout is not None
     assert child.stderr is not None

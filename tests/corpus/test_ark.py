@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import kaldiio
 import numpy as np
@@ -23,6 +26,7 @@ from pylib.corpus.arkformat import parse_rx
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import write_table
 
+ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)
 MATS = {f"u{i:02d}": RNG.standard_normal((i + 1, 7)).astype(np.float32) for i in range(12)}
 INTS = {f"u{i:02d}": RNG.integers(-5, 500, i).astype(np.int32) for i in range(12)}
@@ -206,23 +210,58 @@ def test_interrupt_keeps_the_old_pair(tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("after", [0, 1])
-def test_full_disk_leaves_neither(tmp_path, monkeypatch, after):
-    """The disk fills at the ark's (0) or at the scp's flush (1): no scp points at anything."""
+@pytest.mark.parametrize("after", range(4))
+def test_full_disk_never_leaves_an_scp_without_its_ark(tmp_path, monkeypatch, after):
+    """The disk is full at the first flush, when nothing is lost, or at a later one."""
+    old = write({"old": MATS["u00"]})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     real, calls = os.fsync, []
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) > 2 * after:  # file and directory of each commit
+        if len(calls) > after:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(descriptor)
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+        patch.setattr(os, "fsync", full)
         write(MATS)
     assert caught.value.errno == errno.ENOSPC
-    assert "a.scp" not in {p.name for p in tmp_path.iterdir()}
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    assert caught.value.filename is not None
+    left = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    if after == 0:
+        assert left == before
+        np.testing.assert_array_equal(read_mat(old["old"]), MATS["u00"])
+    else:
+        assert set(left) == {"a.ark"}
+
+
+LIMITED = """
+import numpy as np, resource, signal, sys
+from pylib.bin.entry import run
+from pylib.corpus.ark import ArkWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+def main(argv):
+    with ArkWriter("big.ark", "big.scp") as writer:
+        for number in range(10):
+            writer.write(f"u{number}", np.zeros((100, 80), np.float32))
+run(main)
+"""
+
+
+def test_no_room_for_the_ark(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert "big.ark" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_paths_in_scps(tmp_path, monkeypatch):

@@ -19,6 +19,10 @@ from pylib.corpus.atomic import atomic_dir, atomic_path, require_free_space, wri
 from pylib.corpus.errors import UserError
 
 
+# Children find the package from any directory.
+ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
 def names(path: Path) -> list[str]:
     return sorted(os.listdir(path))
 
@@ -130,7 +134,11 @@ run(lambda argv: write_text(argv[0], "x" * 100000))
 def test_file_size_limit_is_a_message_with_the_path(tmp_path):
     target = tmp_path / "big"
     run = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(target)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIMITED, str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENV,
     )
     assert run.returncode == 1
     assert "error: " in run.stderr
@@ -153,7 +161,7 @@ with atomic_path(sys.argv[1]) as temp:
 def test_kill_9_leaves_no_final_name_and_the_next_run_sweeps(tmp_path):
     target = tmp_path / "f"
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE, text=True, env=ENV
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
