@@ -18,7 +18,6 @@ from pylib.corpus import atomic
 from pylib.corpus.atomic import atomic_dir, atomic_path, require_free_space, write_json, write_text
 from pylib.corpus.errors import UserError
 
-
 # Children find the package from any directory.
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
