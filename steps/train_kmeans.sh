@@ -22,7 +22,7 @@ num_threads=1      # threads
 [ $# -eq 2 ] || usage
 
 read -ra cmd_words <<<"$cmd"
-OMP_NUM_THREADS=$num_threads "${cmd_words[@]}" --num-threads "$num_threads" "$2/log/train.log" \
+"${cmd_words[@]}" --num-threads "$num_threads" "$2/log/train.log" \
   "$TRIVIUM_PYTHON" -m pylib.bin.train_kmeans --feats "$feats" --cmvn "$cmvn" \
   --clusters "$clusters" --seed "$seed" --starts "$starts" --batch-frames "$batch_frames" \
   --max-epochs "$max_epochs" --patience "$patience" --pool-frames "$pool_frames" \
