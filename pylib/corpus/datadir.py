@@ -319,12 +319,7 @@ def write_datadir(
     if segments is None:
         _agree(where, "wav.scp", wav, utt2spk)
     else:
-        _agree(where, "segments", segments, utt2spk)
-        recos = {segment.reco: None for segment in segments.values()}
-        _agree(where, "wav.scp (against segments)", wav, recos)
-        tables["segments"] = {
-            utt: f"{seg.reco} {seg.begin:.6f} {seg.end:.6f}" for utt, seg in segments.items()
-        }
+        tables["segments"] = _segment_lines(where, segments, wav, utt2spk)
     for name, table in (("text", text), ("utt2num_samples", utt2num_samples)):
         if table is not None:
             _agree(where, name, table, utt2spk)
@@ -337,6 +332,18 @@ def write_datadir(
         tables["spk2gender"] = spk2gender
     tables.update(extra or {})
     write_tables(path, tables)
+
+
+def _segment_lines(
+    where: str,
+    segments: Mapping[str, Segment],
+    wav: Mapping[str, str],
+    utt2spk: Mapping[str, str],
+) -> dict[str, str]:
+    _agree(where, "segments", segments, utt2spk)
+    recos = {segment.reco: None for segment in segments.values()}
+    _agree(where, "wav.scp (against segments)", wav, recos)
+    return {utt: f"{seg.reco} {seg.begin:.6f} {seg.end:.6f}" for utt, seg in segments.items()}
 
 
 def write_tables(
