@@ -145,9 +145,13 @@ def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str
     origins: dict[str, str] = {}
     inherited: set[str] = set()
     parents = raw.pop("extends", [])
-    for parent in [parents] if isinstance(parents, str) else parents:
-        if not isinstance(parent, str):
-            raise UserError(f"{path}: extends: expected the name of a file, got {parent!r}")
+    parents = [parents] if isinstance(parents, str) else parents
+    if not isinstance(parents, list) or not all(isinstance(item, str) for item in parents):
+        raise UserError(
+            f"{path}:{_line_of(text, 'extends', None)}: extends: expected the name of a file or a "
+            f"list of names, got {parents!r}"
+        )
+    for parent in parents:
         more, where, _ = _read(path.parent / parent, (*chain, resolved))
         values |= more
         origins |= where

@@ -94,7 +94,9 @@ class Trainer:
             where: this process.
             about: plain values that go into each checkpoint: provenance, identity, vocab.
         """
-        self.config, self.system, self.train, self.dev = config, system, train, dev
+        self.config, self.train, self.dev = config, train, dev
+        # What a system may have besides forward: update, set_update, after_update, health.
+        self.system: Any = system
         self.folder, self.where, self.about = folder, where, about
         self.progress = Progress()
         self.accumulate = where.share(config.optim.micro_batches)
@@ -273,8 +275,9 @@ class Trainer:
             record["loss_scale"] = self.updater.scale
         if self._files is not None:
             self._files.write(record)
-            shown = {key: numbers[key] for key in ("loss", "accuracy", "mse") if key in numbers}
-            shown |= {"lr": numbers["lr"], "audio/s": record["audio_per_s"]}
+            names = ("loss", "accuracy", "mse", "lr")
+            shown = {name: numbers[name] for name in names if name in numbers}
+            shown["audio/s"] = interval.units / rate / elapsed
             line.show(update, shown)
         self.monitor.check(numbers, update)
         return Interval.start(waited)

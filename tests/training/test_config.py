@@ -33,6 +33,20 @@ def test_later_files_and_overrides_win(tmp_path: Path) -> None:
     assert config.model.frontend == "fbank"
 
 
+def test_several_parents_the_later_wins(tmp_path: Path) -> None:
+    write(tmp_path, "a.toml", "[model]\ndim = 64\nheads = 4\n")
+    write(tmp_path, "b.toml", "[model]\nheads = 2\n[targets]\nclusters = 7\n")
+    path = write(tmp_path, "c.toml", 'system = "ctc"\nextends = ["a.toml", "b.toml"]\n')
+    config = load_config(path).config
+    assert (config.model.dim, config.model.heads) == (64, 2)
+
+
+@pytest.mark.parametrize("value", ["3", "[3]", "true"])
+def test_extends_names_files(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, "a.toml", f"\nextends = {value}\n")
+    assert "a.toml:2: extends: expected the name of a file" in refusal(path)
+
+
 def test_round_trip_and_hash(tmp_path: Path) -> None:
     config = load_config(None, ["optim.lr=1"]).config
     assert isinstance(config.optim.lr, float)
