@@ -109,6 +109,11 @@ class Derived:
         return self.ark_dir / name
 
     @property
+    def _owner(self) -> str:
+        """Which data directory the arks belong to: several may share an ark directory."""
+        return os.path.relpath(self.data, self.ark_dir) + "\n"
+
+    @property
     def scp(self) -> Path:
         """The joined scp in the data directory."""
         return self.data / f"{self.stem}.scp"
@@ -143,7 +148,7 @@ class Derived:
         frames: dict[str, int] = {}
         failures: list[str] = []
         self.directory.mkdir(parents=True, exist_ok=True)
-        write_text(self.directory / "owner", f"{os.path.abspath(self.data)}\n")
+        write_text(self.directory / "owner", self._owner)
         writer = ArkWriter(f"{base}.ark", f"{base}.scp", compression=compression, count=len(part))
         with writer:
             for done, utt in enumerate(part, 1):
@@ -202,12 +207,11 @@ class Derived:
 
     def _remove_others(self) -> None:
         """Remove the arks of earlier generations of this stem of this data directory."""
-        mine = os.path.abspath(self.data)
         for other in self.ark_dir.glob(f"{self.stem}.*.n*"):
             owner = other / "owner"
             if other.name == self.directory.name or not owner.is_file():
                 continue
-            if owner.read_text(encoding="utf-8").rstrip("\n") == mine:
+            if owner.read_text(encoding="utf-8") == self._owner:
                 shutil.rmtree(other)
 
 
