@@ -98,9 +98,7 @@ class _PlainAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx, packed: Tensor, q: Tensor | None, bias: Tensor | None, p: float
-    ) -> Tensor:
+    def forward(ctx, packed: Tensor, q: Tensor | None, bias: Tensor | None, p: float) -> Tensor:
         parts = packed.unbind(2)
         source = parts[0] if q is None else q
         batch, asked, heads, width = source.shape
@@ -121,7 +119,7 @@ class _PlainAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, weights, keep, y = ctx.saved_tensors
         shape, root, scale = ctx.sizes
         batch, frames, parts, heads, width = shape

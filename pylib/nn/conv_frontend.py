@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pylib.nn.linear import matmul
-from pylib.nn.norms import channel_norm, padding_mask, time_statistics
+from pylib.nn.norms import channel_norm, padding_mask, send, time_statistics
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
@@ -30,12 +30,12 @@ class GradientScale(torch.autograd.Function):
     """Identity whose gradient is multiplied by a constant (fairseq: feature_grad_mult)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, factor: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx, x: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.factor, None
 
 
@@ -47,14 +47,14 @@ class _TimeConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         return _conv_channels_last(x, weight, stride)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         outputs, channels, kernel = weight.shape
         rows, made, _ = grad.shape
@@ -140,7 +140,7 @@ class ConvLayer(nn.Module):
         padding = None if lengths is None else padding_mask(lengths, x.shape[1])
         if padding is None:
             return channel_norm(x, norm.weight, norm.bias, norm.eps)
-        mean, inverse = time_statistics(x, padding.to(x.device), lengths, norm.eps)
+        mean, inverse = time_statistics(x, send(padding, x.device), lengths, norm.eps)
         return ((x.float() - mean) * (inverse * norm.weight) + norm.bias).to(x.dtype)
 
 

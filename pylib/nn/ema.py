@@ -63,8 +63,8 @@ class Teacher(nn.Module):
                 sources.append(theirs.float())
         torch._foreach_lerp_(averaged, sources, 1.0 - tau)
         torch._foreach_copy_(copied, originals)
-        for mine, theirs in zip(self.context.buffers(), student.buffers(), strict=True):
-            mine.copy_(theirs)
+        for buffer, original in zip(self.context.buffers(), student.buffers(), strict=True):
+            buffer.copy_(original)
 
     @torch.no_grad()
     def targets(

@@ -14,7 +14,7 @@ from pylib.nn.conv_frontend import WaveformFrontend
 from pylib.nn.dropout import Dropout, check_rate
 from pylib.nn.fbank_frontend import FbankFrontend
 from pylib.nn.linear import Linear
-from pylib.nn.norms import padding_mask
+from pylib.nn.norms import padding_mask, send
 from pylib.nn.transformer import Transformer, TransformerSize
 
 
@@ -148,7 +148,7 @@ class Encoder(nn.Module):
         features = self.frontend(batch.inputs, batch.input_lengths)
         padding = padding_mask(lengths, features.shape[1])
         if padding is not None:
-            padding = padding.to(features.device)
+            padding = send(padding, features.device)
         projected = self.projection(self.feature_norm(features))
         return Projected(features, projected, lengths, padding)
 

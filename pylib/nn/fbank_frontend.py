@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pylib.nn.norms import padding_mask, time_statistics
+from pylib.nn.norms import padding_mask, send, time_statistics
 
 
 class FbankFrontend(nn.Module):
@@ -36,7 +36,7 @@ class FbankFrontend(nn.Module):
         if bins != self.bins:
             raise ValueError(f"filter banks have {bins} bins, model.fbank_dim is {self.bins}")
         padding = padding_mask(lengths, frames)
-        padding = None if padding is None else padding.to(inputs.device)
+        padding = None if padding is None else send(padding, inputs.device)
         mean, inverse = time_statistics(inputs, padding, lengths)
         x = (inputs - mean) * inverse
         if padding is not None:

@@ -45,6 +45,20 @@ def add_metrics(parts: Iterable[Mapping[str, tuple[Tensor, Tensor]]]) -> Metrics
     return total
 
 
+def number(value: float, device: torch.device | str) -> Tensor:
+    """A () float32 on `device`, made there, so that nothing waits for a copy."""
+    return torch.full((), float(value), device=device)
+
+
+def histogram(ids: Tensor, classes: int) -> Tensor:
+    """How often each of 0..classes-1 occurs in ids (M,), as (classes,) int64.
+
+    Unlike torch.bincount it does not make a GPU wait.
+    """
+    counts = torch.zeros(classes, dtype=torch.int64, device=ids.device)
+    return counts.scatter_add_(0, ids, torch.ones_like(ids))
+
+
 def moments(rows: Tensor) -> Tensor:
     """Per-channel sum and sum of squares of rows (M, D), as (2, D) float64."""
     rows = rows.detach().float()

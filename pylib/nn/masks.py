@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pylib.corpus.errors import UserError
+from pylib.nn.norms import send
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ class MaskedRows:
             index = torch.zeros(mask.shape[0], widest, dtype=torch.long)
             index[used] = columns
             index = torch.where(used, index, index[:, :1])
-            packed = used.flatten().nonzero().squeeze(1).to(device)
-        return MaskedRows(mask.to(device), flat.to(device), index.to(device), packed)
+            packed = send(used.flatten().nonzero().squeeze(1), device)
+        return MaskedRows(send(mask, device), send(flat, device), send(index, device), packed)
 
     @property
     def count(self) -> int:

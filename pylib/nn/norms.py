@@ -19,6 +19,13 @@ def padding_mask(lengths: Tensor, width: int) -> Tensor | None:
     return torch.arange(width, device=lengths.device) >= lengths[:, None]
 
 
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """A small CPU tensor on `device`, without waiting for what the device still has to do."""
+    if torch.device(device).type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def time_statistics(
     x: Tensor, padding: Tensor | None, lengths: Tensor | None = None, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
@@ -41,7 +48,7 @@ def time_statistics(
     else:
         if lengths is None:
             raise ValueError("time_statistics: lengths are needed with padding")
-        count = lengths.to(x.device, x.dtype).view(-1, 1, 1)
+        count = send(lengths, x.device).to(x.dtype).view(-1, 1, 1)
         hidden = padding.unsqueeze(2)
         mean = x.masked_fill(hidden, 0.0).sum(1, keepdim=True) / count
         variance = (x - mean).masked_fill(hidden, 0.0).square().sum(1, keepdim=True) / count
@@ -55,9 +62,7 @@ class _ChannelNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx, x: Tensor, weight: Tensor, bias: Tensor, eps: float
-    ) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         rows, frames, channels = x.shape
         image = x.view(rows, 1, frames, channels).permute(0, 3, 1, 2)
         y, mean, inverse = torch.native_group_norm(
@@ -68,7 +73,7 @@ class _ChannelNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
         frames = x.shape[1]
         mean, inverse = mean.float(), inverse.float()

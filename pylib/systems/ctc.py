@@ -14,8 +14,9 @@ from pylib.nn.batch import Batch
 from pylib.nn.dropout import Dropout, check_rate
 from pylib.nn.encoder import Encoder, EncoderConfig, Projected
 from pylib.nn.linear import Linear
-from pylib.nn.loss import LossOutput, Metrics
+from pylib.nn.loss import LossOutput, Metrics, number
 from pylib.nn.masks import span_mask
+from pylib.nn.norms import send
 from pylib.units.letters import BLANK
 
 
@@ -109,7 +110,7 @@ class CTC(nn.Module):
                     zero_infinity=True,
                 )
             loss = each.sum()
-        count = torch.tensor(float(len(batch)), device=loss.device)
+        count = number(len(batch), loss.device)
         return LossOutput(loss, count, self._metrics(batch, made, log_probs, loss.detach()))
 
     def _logits(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Projected]:
@@ -133,33 +134,35 @@ class CTC(nn.Module):
                 generator,
                 width=x.shape[1],
                 skip_full=True,
-            ).to(device)
+            )
+            time = send(time, device)
         x = self.encoder.mask(x, time)
         if generator is not None and ctc.channel_prob > 0:
             channels = torch.full((x.shape[0],), x.shape[2])
             hidden = span_mask(
                 channels, ctc.channel_prob, ctc.channel_length, 0, generator, skip_full=True
-            ).to(device)
-            x = x.masked_fill(hidden.unsqueeze(1), 0.0)
+            )
+            x = x.masked_fill(send(hidden, device).unsqueeze(1), 0.0)
         return x
 
     @torch.no_grad()
     def _metrics(self, batch: Batch, made: Projected, log_probs: Tensor, loss: Tensor) -> Metrics:
         assert batch.tokens is not None and batch.token_lengths is not None
         tokens, lengths = batch.tokens, batch.token_lengths
-        sentences = torch.tensor(float(len(batch)), device=loss.device)
+        ends = send(lengths, tokens.device)
+        sentences = number(len(batch), loss.device)
         inside = torch.arange(1, tokens.shape[1], device=tokens.device)
-        inside = inside < lengths.to(tokens.device)[:, None]
+        inside = inside < ends[:, None]
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
-        needed = lengths.to(tokens.device) + repeats
-        too_long = (needed > made.lengths.to(tokens.device)).sum().float()
+        needed = ends + repeats
+        too_long = (needed > send(made.lengths, tokens.device)).sum().float()
         blank = log_probs.argmax(2) == BLANK
         if made.padding is not None:
             blank = blank & ~made.padding
-        frames = loss.new_tensor(float(made.lengths.sum()))
+        frames = number(float(made.lengths.sum()), loss.device)
         return {
             "loss": (loss, sentences),
-            "loss_per_token": (loss, loss.new_tensor(float(lengths.sum()))),
+            "loss_per_token": (loss, number(float(lengths.sum()), loss.device)),
             "too_long": (too_long, sentences),
             "blank": (blank.sum().float(), frames),
         }

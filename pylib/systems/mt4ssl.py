@@ -20,7 +20,7 @@ from pylib.nn.ema import Teacher, decay
 from pylib.nn.encoder import Encoder, EncoderConfig, Projected
 from pylib.nn.heads import CosineHead, LinearHead
 from pylib.nn.linear import Linear
-from pylib.nn.loss import LossOutput, Metrics, moments
+from pylib.nn.loss import LossOutput, Metrics, histogram, moments, number
 from pylib.nn.masks import MaskConfig, MaskedRows, draw_mask
 
 
@@ -127,7 +127,7 @@ class MT4SSL(nn.Module):
             self.encoder.mask(made.projected, rows.mask), made.padding, index=rows.index
         )
         student = rows.unpack(hidden)
-        count = torch.tensor(float(rows.count), device=student.device)
+        count = number(rows.count, student.device)
         loss = torch.zeros((), device=student.device)
         metrics: Metrics = {}
         if labels is not None:
@@ -139,8 +139,7 @@ class MT4SSL(nn.Module):
         loss = loss + self._penalty(made, count, metrics)
         metrics = {"loss": (loss.detach(), count), **metrics}
         metrics |= self._front_end_spread(made)
-        frames = float(made.lengths.sum())
-        metrics["masked"] = (count, count.new_tensor(frames))
+        metrics["masked"] = (count, number(float(made.lengths.sum()), count.device))
         return LossOutput(loss, count, metrics)
 
     def _labels(self, batch: Batch, made: Projected) -> Tensor | None:
@@ -160,12 +159,12 @@ class MT4SSL(nn.Module):
             ce = F.cross_entropy(logits.float(), labels, reduction="sum")
         with torch.no_grad():
             best = logits.argmax(1)
-            count = torch.tensor(float(labels.shape[0]), device=labels.device)
+            count = number(labels.shape[0], labels.device)
             clusters = self.targets.clusters
             metrics["ce"] = (ce.detach(), count)
             metrics["accuracy"] = ((best == labels).sum().float(), count)
-            metrics["label_units"] = (torch.bincount(labels, minlength=clusters), count)
-            metrics["pred_units"] = (torch.bincount(best, minlength=clusters), count)
+            metrics["label_units"] = (histogram(labels, clusters), count)
+            metrics["pred_units"] = (histogram(best, clusters), count)
         return ce
 
     def _online(self, student: Tensor, target: Tensor, metrics: Metrics) -> Tensor:
@@ -175,7 +174,7 @@ class MT4SSL(nn.Module):
             prediction = prediction.float()
             scale = 1.0 / math.sqrt(prediction.shape[1])
             mse = F.mse_loss(prediction, target, reduction="sum") * scale
-        count = torch.tensor(float(target.shape[0]), device=target.device)
+        count = number(target.shape[0], target.device)
         metrics["mse"] = (mse.detach(), count)
         metrics["target_moments"] = (moments(target), count)
         metrics["pred_moments"] = (moments(prediction), count)
@@ -199,11 +198,11 @@ class MT4SSL(nn.Module):
     def _front_end_spread(self, made: Projected) -> Metrics:
         """Spread of the convolutions' output, which can collapse unseen by the rest (G22)."""
         waveform = self.encoder.config.frontend == "waveform"
-        rows = (made.features if waveform else made.projected).detach().flatten(0, 1)
+        rows = (made.features if waveform else made.projected).detach()
         if made.padding is not None:
-            rows = rows[~made.padding.flatten()]
-        count = torch.tensor(float(rows.shape[0]), device=rows.device)
-        return {"conv_moments": (moments(rows), count)}
+            rows = rows.masked_fill(made.padding.unsqueeze(2), 0.0)  # adds nothing to the sums
+        count = number(float(made.lengths.sum()), rows.device)
+        return {"conv_moments": (moments(rows.flatten(0, 1)), count)}
 
     def after_update(self, update: int) -> None:
         """Step the teacher. `update` counts the optimiser's steps, this one included (G18)."""

@@ -83,7 +83,7 @@ def test_terms_by_definition() -> None:
     assert float(out.count) == mask.sum()
     assert float(out.metrics["ce"][0]) == pytest.approx(ce, rel=1e-5)
     assert float(out.metrics["mse"][0]) == pytest.approx(mse, rel=1e-4)
-    assert float(out.loss_sum) == pytest.approx(ce + mse, rel=1e-4)
+    assert float(out.loss_sum.detach()) == pytest.approx(ce + mse, rel=1e-4)
     numbers = summarise(out.metrics)
     assert numbers["accuracy"] == pytest.approx((logits.argmax(1) == ids).mean())
     assert numbers["masked"] == pytest.approx(float(mask.float().mean()))
