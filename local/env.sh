@@ -7,8 +7,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv="$root/.venv"
 log="$venv/setup.log"
-env_gb=6     # the finished environment (about 5.5 GB; torch's default wheels carry CUDA)
-scratch_gb=4 # downloads that wait for being unpacked
+env_gb=7     # the finished environment and its log (about 6 GB; torch's default wheels carry CUDA)
+scratch_gb=2 # downloads that wait for being unpacked
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -62,7 +62,7 @@ heartbeat() {
   while kill -0 "$1" 2>/dev/null; do
     sleep 1
     (((SECONDS - start) % 10 == 9)) || continue
-    say "path.sh: $(du -sm "$venv" 2>/dev/null | cut -f1) MB of about $((env_gb * 1000)) MB," \
+    say "path.sh: $(du -sm "$venv" 2>/dev/null | cut -f1) MB of about 6300 MB," \
       "$((SECONDS - start)) s"
   done
 }
@@ -103,8 +103,8 @@ make() {
   if [ -d "$venv" ]; then
     say "path.sh: bringing the environment in $venv up to date"
   else
-    say "path.sh: making the Python environment in $venv (once; about 5.5 GB on disk, half of that" \
-      "to download; 1 to 15 minutes)"
+    say "path.sh: making the Python environment in $venv (once; about 6 GB on disk, half of that to" \
+      "download; 1 to 15 minutes)"
   fi
   rm -f "$venv/.stamp" "$log"
   # A venv that was killed while it was made has no working pip: begin it again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylib.jobs import grammar
@@ -76,6 +76,7 @@ def test_a_declared_option_is_accepted() -> None:
     assert array.options == {"queue": "all.q"}
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(st.characters(blacklist_characters="\0", codec="utf-8")), min_size=1))
 def test_words_reach_the_program_as_they_are(words: list[str]) -> None:
     """Through bash and back, for any words that are no operators."""
