@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ class DevEvaluator:
         global _WORKER
         if self.nj > 1:
             _WORKER = self  # inherited by the forked processes
-            self._pool = multiprocessing.get_context("fork").Pool(self.nj)
+            self._pool = multiprocessing.get_context("fork").Pool(self.nj, _default_signals)
         return self
 
     def __exit__(
@@ -68,7 +69,8 @@ class DevEvaluator:
         global _WORKER
         _WORKER = None
         if self._pool is not None:
-            self._pool.terminate()
+            # terminate() is for failures: it may hit a process that holds the queue's lock.
+            (self._pool.close if kind is None else self._pool.terminate)()
             self._pool.join()
             self._pool = None
 
@@ -103,6 +105,12 @@ class DevEvaluator:
 
 
 _WORKER: DevEvaluator | None = None
+
+
+def _default_signals() -> None:
+    # A verb turns TERM into an exception; in a forked worker that ends in a lock nobody opens.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _in_worker(task: Task) -> tuple[int, int]:

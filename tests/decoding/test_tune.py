@@ -125,3 +125,18 @@ def test_ties_go_to_fewer_wrong_characters_then_to_the_published_setting():
 
     best, *_ = search(flatter, flatter, 60)
     assert (best.lm_weight, best.word_score) == (2.0, -1.0)
+
+
+def test_forked_workers_take_the_default_signals():
+    """A verb's TERM handler raises; inherited by a worker it once left tuning waiting for ever."""
+    import signal
+    from multiprocessing import get_context
+
+    from pylib.decoding.tune_jobs import _default_signals
+
+    before = signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+    try:
+        with get_context("fork").Pool(1, _default_signals) as pool:
+            assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
