@@ -23,6 +23,7 @@ from pylib.units.labels import (
     LabelReader,
     label_meta,
     labeller,
+    ratio,
     require_variety,
     usage,
     waveform_frames,
@@ -77,6 +78,7 @@ class LabelStage:
             UserError: features that the k-means was not fitted to; lengths that disagree.
         """
         self.kmeans.require(features.meta, f"{self.data}/{self.kmeans.stem}.json")
+        ratio(features.rate, self.rate)  # once, not for every utterance
         make = labeller(
             features.read,
             Assigner(self.kmeans.centroids),

@@ -57,7 +57,8 @@ def pnmi(table: npt.NDArray[Any]) -> float:
     """Phone-normalised mutual information I(phone; unit) / H(phone) of a joint table (P, K).
 
     The share of the uncertainty about the phone that the unit removes, in [0, 1]; 0 when there is
-    only one phone.
+    only one phone. Estimated from counts it comes out too high where frames are few for P x K
+    cells: compare values of the same set and K.
     """
     joint = _joint(table)
     phone, unit = _entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0))
