@@ -148,6 +148,8 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except OSError as error:
         print(f"{name}: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1

@@ -71,12 +71,25 @@ def read_rc(queue: str, job: int) -> int | None:
         return None
 
 
-class Stopped(Exception):
-    """A signal arrived for this job."""
+class Stop:
+    """Takes INT and TERM: passes TERM to the job's group, and remembers that it did."""
 
+    def __init__(self) -> None:
+        self.asked = False
+        self.child: subprocess.Popen[bytes] | None = None
+        signal.signal(signal.SIGINT, self._take)
+        signal.signal(signal.SIGTERM, self._take)
 
-def _stop(number: int, frame: object) -> None:
-    raise Stopped
+    def _take(self, number: int, frame: object) -> None:
+        self.asked = True
+        if self.child is not None and self.child.returncode is None:
+            _signal_group(self.child, signal.SIGTERM)
+
+    def watch(self, child: subprocess.Popen[bytes]) -> None:
+        """From now on the job is ``child``; a signal that came before reaches it now."""
+        self.child = child
+        if self.asked:
+            _signal_group(child, signal.SIGTERM)
 
 
 def run(task: dict[str, Any], job: int) -> int:
@@ -86,32 +99,25 @@ def run(task: dict[str, Any], job: int) -> int:
     if task["set_threads"]:
         environment["OMP_NUM_THREADS"] = str(task["threads"])
     start = time.monotonic()
+    stop = Stop()
     with open(log, "w+b") as stream:
         stream.write(logfile.header(command).encode())
         stream.flush()
-        signal.signal(signal.SIGINT, _stop)
-        signal.signal(signal.SIGTERM, _stop)
-        child = None
-        try:
-            child = subprocess.Popen(
-                ["bash", "-c", PIPEFAIL + command],
-                stdin=subprocess.DEVNULL,
-                stdout=_appending(log),
-                stderr=subprocess.STDOUT,
-                cwd=task["cwd"],
-                env=environment,
-                process_group=0,
-            )
-            code = _wait(child, start, task["limit"], task["tied"])
-        except Stopped:
-            code = 130
+        child = subprocess.Popen(
+            ["bash", "-c", PIPEFAIL + command],
+            stdin=subprocess.DEVNULL,
+            stdout=_appending(log),
+            stderr=subprocess.STDOUT,
+            cwd=task["cwd"],
+            env=environment,
+            process_group=0,
+        )
+        stop.watch(child)
+        code = _wait(child, start, task["limit"], task["tied"], stop)
         # Nothing of the job outlives it, whatever way it ended.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if child is not None:
-            _end_group(child, gently=code in (124, 130))
-            if code == 130 and child.returncode == CHECKPOINTED:
-                code = CHECKPOINTED
+        _end_group(child, gently=code in (124, 130))
+        if code == 130 and child.returncode == CHECKPOINTED:
+            code = CHECKPOINTED
         seconds = time.monotonic() - start
         logfile.append_footer(stream, code, seconds, task["threads"])
     write_rc(task["queue"], job, code, seconds)
@@ -123,7 +129,10 @@ def _appending(log: str) -> int:
     return os.open(log, os.O_WRONLY | os.O_APPEND)
 
 
-def _wait(child: subprocess.Popen[bytes], start: float, limit: int | None, tied: bool) -> int:
+def _wait(
+    child: subprocess.Popen[bytes], start: float, limit: int | None, tied: bool, stop: Stop
+) -> int:
+    """Code of exit: the job's own, 124 over the limit, 130 when it was asked to stop."""
     parent = os.getppid()
     while True:
         try:
@@ -131,25 +140,31 @@ def _wait(child: subprocess.Popen[bytes], start: float, limit: int | None, tied:
         except subprocess.TimeoutExpired:
             if limit is not None and time.monotonic() - start > limit:
                 return 124
-            if tied and os.getppid() != parent:
+            if stop.asked or (tied and os.getppid() != parent):
                 return 130
         else:
+            if stop.asked and code != 0:
+                return 130
             return code if code >= 0 else 128 - code
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether the job's process group still had someone to take the signal."""
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _end_group(child: subprocess.Popen[bytes], gently: bool) -> None:
     """End what is left of the job's process group: TERM and a grace when ``gently``, then KILL."""
-    try:
-        if gently:
-            os.killpg(child.pid, signal.SIGTERM)
-            until = time.monotonic() + GRACE
-            while time.monotonic() < until:
-                child.poll()
-                os.killpg(child.pid, 0)
-                time.sleep(0.05)
-        os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # the group is empty
+    if gently and _signal_group(child, signal.SIGTERM):
+        until = time.monotonic() + GRACE
+        while time.monotonic() < until and _signal_group(child, 0):
+            child.poll()
+            time.sleep(0.05)
+    _signal_group(child, signal.SIGKILL)
     child.wait()
 
 

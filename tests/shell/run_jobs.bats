@@ -162,6 +162,22 @@ J
   grep -q '^# Ended (code 130' log/x.1.log
 }
 
+@test "TERM to a job that writes a checkpoint and leaves with 75: the footer says 75" {
+  cat >job.sh <<'J'
+trap 'sleep 0.3; touch checkpoint; exit 75' TERM
+sleep 76 &
+wait
+J
+  "$RUN" log/x.log bash job.sh >out 2>&1 &
+  pid=$!
+  eventually 10 running '^sleep 76'
+  kill -TERM "$pid"
+  wait "$pid" || true
+  [ -e checkpoint ]
+  grep -q '^# Ended (code 75)' log/x.log
+  not_running '^sleep 76'
+}
+
 @test "INT likewise, with code 130" {
   "$TRIVIUM_PYTHON" -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
