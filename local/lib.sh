@@ -31,7 +31,8 @@
 # By default a stage runs when it is not up to date: inputs, outputs, the code it reaches. Made with
 # another configuration it refuses, unless --stage or --force true. --stage N runs all from N on.
 # With --dry-run a step that declares the option dry_run is called with it and prints its own plan.
-# Stages run one after another; a second recipe in the same $exp is refused.
+# Stages run one after another. Recipes for different systems or seeds may run side by side in one
+# $exp; a second run that comes to an output another one is making is refused.
 # Exit codes: 0 done, 1 failure, 2 usage, 75 stopped after a checkpoint (the same command goes on).
 
 # shellcheck disable=SC2154 # exp, stage, stop_stage ... are the recipe's; recipe_begin looks for them
@@ -111,18 +112,24 @@ _lib_kill_now() {
   exit "${1:-130}"
 }
 
-_lib_lock_exp() {
-  local holder
-  exec {_lib_lock}<>"$exp/.lock"
+# _lib_lock <out>: one run at a time makes an output; other systems and seeds go on beside it.
+_lib_lock() {
+  local holder file="${1//[^A-Za-z0-9_.=-]/+}"
+  file=$exp/.stages/${file:0:150}.lock
+  exec {_lib_lock}<>"$file"
   if ! flock -n "$_lib_lock"; then
-    holder=$(<"$exp/.lock")
-    die "another run is at work in $exp (process ${holder:-unknown}, or something it started):" \
-      "wait for it or stop it; use --exp DIR for a second one side by side"
+    holder=$(<"$file")
+    die "another run is at work in $exp (process ${holder:-unknown}, or something it started), on" \
+      "$1: wait for it or stop it; use --exp DIR for a second one side by side"
   fi
-  printf '%s on %s since %(%F %T)T\n' "$$" "$HOSTNAME" -1 >"$exp/.lock"
+  printf '%s on %s since %(%F %T)T\n' "$$" "$HOSTNAME" -1 >"$file"
 }
 
-# recipe_begin: --list-stages, the lock, and what --stage and --stop-stage mean.
+_lib_unlock() {
+  exec {_lib_lock}>&-
+}
+
+# recipe_begin: --list-stages, and what --stage and --stop-stage mean.
 recipe_begin() {
   local name
   for name in exp stage stop_stage list_stages dry_run status force; do
@@ -145,7 +152,6 @@ recipe_begin() {
       "them at the versions of constraints.txt, or unset TRIVIUM_PYTHON to have .venv made"
   fi
   mkdir -p "$exp/.stages"
-  _lib_lock_exp
 }
 
 # stage: see the top of this file.
@@ -175,6 +181,7 @@ stage() {
     _lib_ledger status "${about[@]}" "$@"
   else
     local mode=auto
+    _lib_lock "$(_lib_first_output "$name" "${about[@]}")"
     [ "$force" = false ] || mode=force
     [ -z "$_lib_from" ] || mode=rerun
     reason=$(_lib_ledger check --mode "$mode" "${about[@]}" "$@") || rc=$?
@@ -189,8 +196,20 @@ stage() {
         exit 1
         ;;
     esac
+    _lib_unlock
   fi
   _lib_stage=
+}
+
+_lib_first_output() { # _lib_first_output <stage name> <words...>: the word after --out, or the name
+  local name=$1
+  shift
+  while [ $# -gt 1 ]; do
+    [ "$1" != --out ] || name=$2
+    [ "$1" != --out ] || break
+    shift
+  done
+  printf '%s\n' "$name"
 }
 
 # Looks up the first word of `command` for the guard: here, then below the root, then on PATH.

@@ -29,11 +29,11 @@ def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 def digests(exp: Path) -> dict[str, str]:
-    """sha256 of every file below exp but the ledger and the lock."""
+    """sha256 of every file below exp but the ledger."""
     return {
         str(path.relative_to(exp)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(exp.rglob("*"))
-        if path.is_file() and ".stages" not in path.parts and path.name != ".lock"
+        if path.is_file() and ".stages" not in path.parts
     }
 
 

@@ -14,11 +14,11 @@ setup() {
   [ "$status" -eq 0 ]
   has 'stage 1 (table): not run yet'
   has 'done: 3 of 3 stages run'
-  before=$(find exp -type f ! -name .lock -printf '%p %T@ %s\n' | sort)
+  before=$(find exp -type f ! -name "*.lock" -printf '%p %T@ %s\n' | sort)
   run ./run.sh
   [ "$status" -eq 0 ]
   has 'everything is up to date (3 stages)'
-  [ "$before" = "$(find exp -type f ! -name .lock -printf '%p %T@ %s\n' | sort)" ]
+  [ "$before" = "$(find exp -type f ! -name "*.lock" -printf '%p %T@ %s\n' | sort)" ]
 }
 
 @test "log lines carry time, file, line and function" {
@@ -151,7 +151,7 @@ setup() {
   kill -9 "${tree[@]}"
   wait "$pid" || true
   [ ! -e exp/table ]
-  eventually 10 flock -n exp/.lock true
+  eventually 10 flock -n exp/.stages/exp+table.lock true
   run ./run.sh --status
   has 'exp/table: was killed before it ended'
   run ./run.sh
