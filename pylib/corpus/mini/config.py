@@ -148,7 +148,18 @@ SIZES: dict[str, MiniCorpusConfig] = {
         eq_db=3.0,
         room=0.2,
     ),
-    "full": MiniCorpusConfig(),
+    "full": MiniCorpusConfig(
+        predictability=0.8,
+        mean_seconds=4.0,
+        max_seconds=8.0,
+        rate=130.0,
+        accents=1,
+        voices=24,
+        warp=0.05,
+        snr_low=25.0,
+        eq_db=3.0,
+        room=0.2,
+    ),
 }
 
 
