@@ -26,6 +26,11 @@ def send(x: Tensor, device: torch.device | str) -> Tensor:
     return x.to(device)
 
 
+def widen(x: Tensor) -> Tensor:
+    """x in float32, or in float64 if it is that already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def time_statistics(
     x: Tensor, padding: Tensor | None, lengths: Tensor | None = None, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
@@ -40,7 +45,7 @@ def time_statistics(
         mean (B, 1, D) and inverse standard deviation (B, 1, D); the variance is the biased one,
         as instance norm takes it (mt4ssl.md G11: padding must not enter).
     """
-    x = x.float()
+    x = widen(x)
     if padding is None:
         # Not torch.var_mean: over this dimension it is 8 times slower on the CPU.
         mean = x.mean(1, keepdim=True)
@@ -76,9 +81,9 @@ class _ChannelNorm(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
         frames = x.shape[1]
-        mean, inverse = mean.float(), inverse.float()
+        mean, inverse = widen(mean), widen(inverse)
         # In float32 throughout: sums over half-precision rows do not vectorise.
-        wide, grad = x.float(), grad.float()
+        wide, grad = widen(x), widen(grad)
         total = grad.sum(1)
         # sum of grad times the normalised x, from the sum of grad times x
         aligned = ((grad * wide).sum(1) - mean * total) * inverse
