@@ -117,7 +117,8 @@ _lib_lock() {
   local holder file="${1//[^A-Za-z0-9_.=-]/+}"
   file=$exp/.stages/${file:0:150}.lock
   exec {_lib_lock}<>"$file"
-  if ! flock -n "$_lib_lock"; then
+  # Another run that only looks whether this is up to date is done in a moment.
+  if ! flock -w 3 "$_lib_lock"; then
     holder=$(<"$file")
     die "another run is at work in $exp (process ${holder:-unknown}, or something it started), on" \
       "$1: wait for it or stop it; use --exp DIR for a second one side by side"

@@ -161,7 +161,7 @@ setup() {
 }
 
 @test "a second run in the same directory is refused and names the first" {
-  ./run.sh --pause 3 >first.log 2>&1 &
+  ./run.sh --pause 9 >first.log 2>&1 &
   pid=$!
   eventually 10 test -e exp/table.new
   run ./run.sh
@@ -224,4 +224,21 @@ setup() {
   has 'everything is up to date (13 stages)'
   processor_ms ./many.sh
   [ "$took" -lt 5000 ]
+}
+
+@test "two systems side by side in one directory share what is up to date" {
+  ./run.sh
+  sed 's/clusters_\$set/other_$set/g' run.sh >other.sh
+  chmod +x other.sh
+  for script in run other run; do
+    "./$script.sh" >"$script.log" 2>&1 &
+  done
+  failed=0
+  for pid in $(jobs -p); do
+    wait "$pid" || failed=1
+  done
+  cat ./*.log
+  [ "$failed" -eq 0 ]
+  run ./other.sh
+  has 'everything is up to date'
 }
