@@ -11,6 +11,7 @@ preset=mini        # scores of other presets are left out and listed
 corpus=            # name of the corpus; "built-in ..." is labelled as such everywhere
 wall=              # seconds the whole recipe took; default: the sum of its stages
 results=           # also write RESULTS.md to this file
+readme=            # also fill the table between the marker lines of this file
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 2 ] || usage
@@ -19,5 +20,6 @@ results=           # also write RESULTS.md to this file
 extra=()
 [ -z "$wall" ] || extra+=(--wall "$wall")
 [ -z "$results" ] || extra+=(--results "$results")
+[ -z "$readme" ] || extra+=(--readme "$readme")
 "$TRIVIUM_PYTHON" -m pylib.bin.report --recipe "$recipe" --preset "$preset" --corpus "$corpus" \
   ${extra[@]+"${extra[@]}"} "$1" "$2"

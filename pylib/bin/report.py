@@ -30,10 +30,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--corpus", required=True, help="its name; 'built-in ...' is labelled so")
     parser.add_argument("--wall", type=float, help="seconds the recipe took; default: its stages")
     parser.add_argument("--results", type=Path, help="also write the results as this file")
+    parser.add_argument("--readme", type=Path, help="also fill the table of results in this file")
     args = parser.parse_args(argv)
     from pylib.corpus.atomic import write_text
     from pylib.jobs.environment import provenance
     from pylib.scoring.collect import collect
+    from pylib.scoring.readme import fill_readme, format_markdown_table
     from pylib.scoring.report import ReportInfo, write_report
     from pylib.scoring.result_tables import error_table, format_text_table
 
@@ -44,6 +46,13 @@ def main(argv: list[str]) -> int:
     summary = write_report(found, info, args.out)
     if args.results:
         write_text(args.results, (args.out / "RESULTS.md").read_text(encoding="utf-8"))
+    if args.readme:
+        commit = str(summary["revision"])[:12]
+        head = f"WER in %, with 95 % intervals; preset `{args.preset}`, corpus {args.corpus}, "
+        table = format_markdown_table(error_table(found.rows, "wer"))
+        fill_readme(
+            args.readme, f"{args.recipe}-{args.preset}", f"{head}revision {commit}.\n\n{table}"
+        )
     if info.notice:
         print(info.notice)
     for measure in ("wer", "cer"):
