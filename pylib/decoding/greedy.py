@@ -1,4 +1,4 @@
-"""Best-path CTC decoding: argmax, collapse repeats, drop blank (mt4ssl.md 7)."""
+"""Best-path CTC decoding: argmax, collapse repeats, drop blank."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Lexicons: which words a search may write and how each is spelled.
 
 A lexicon file has one line per spelling, `WORD S P E L L I N G |` (the trailing `|` is the word
-boundary that training puts behind every word, mt4ssl.md 6); bytewise sorted.
+boundary that training puts behind every word); bytewise sorted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CTC beam search over a lexicon with an n-gram model: flashlight-text and its KenLM reader.
 
 Maximises log p_CTC + lm_weight log10 P_LM + word_score |words| + sil_score |boundaries| (HuBERT
-eq. 4; KenLM's scores are log10, and so are published weights, mt4ssl.md 7). Words outside the
+eq. 4; KenLM's scores are log10, and so are published weights). Words outside the
 lexicon cannot be written.
 """
 

@@ -21,7 +21,7 @@ BOUNDARY = "|"
 class Tokens:
     """Symbols of a letter model, in the order of its outputs.
 
-    `blank` is the id of CTC's blank (0 in every system here, mt4ssl.md 6), `boundary` the id of
+    `blank` is the id of CTC's blank (0 in every system here), `boundary` the id of
     the word boundary `|`. `specials` are ids that never spell anything (`<s>`, `<pad>` ...).
     """
 

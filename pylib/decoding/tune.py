@@ -20,7 +20,7 @@ from pylib.corpus.atomic import write_json
 from pylib.corpus.errors import UserError
 from pylib.decoding.lexicon_beam import BeamOptions
 
-# HuBERT's sweep: lm weight 0..8, word score -5..5 (mt4ssl.md 7).
+# HuBERT's sweep: lm weight 0..8, word score -5..5.
 LM_WEIGHT_RANGE = (0.0, 8.0)
 WORD_SCORE_RANGE = (-5.0, 5.0)
 GRID_LM_WEIGHTS = (0.5, 1.0, 2.0, 3.5, 5.0)

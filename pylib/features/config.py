@@ -27,7 +27,7 @@ class FrontendConfig:
 
     @classmethod
     def preset(cls, kind: str) -> FrontendConfig:
-        """`fbank`: 80-d log-mel. `mfcc`: 13 cepstra of 23 mels with deltas, 39-d (mt4ssl.md 8.2).
+        """`fbank`: 80-d log-mel. `mfcc`: 13 cepstra of 23 mels with deltas, 39-d.
 
         Raises:
             UserError: another name.

@@ -1,6 +1,6 @@
 """Weights of our encoder as transformers' Data2VecAudioModel or HubertModel, and back.
 
-Only names and layouts change (mt4ssl.md 10): transformers keeps query, key and value apart,
+Only names and layouts change: transformers keeps query, key and value apart,
 ours are one matrix. Nothing here imports transformers; the configuration comes as a dict, ready
 for `Data2VecAudioConfig(**kwargs)` or `HubertConfig(**kwargs)`. Heads and teacher have no place
 there and are left behind.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-PAD_LABEL = -1  # no class of that id: a padded frame can never be trained on (mt4ssl.md G2)
+PAD_LABEL = -1  # no class of that id: a padded frame can never be trained on
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The seven convolutions that read the waveform (mt4ssl.md 2.2; wav2vec 2.0's extractor)."""
+"""The seven convolutions that read the waveform (wav2vec 2.0's extractor)."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class WaveformFrontend(nn.Module):
         bias: whether the convolutions have one (some released large models).
         grad_mult: factor on the gradient that reaches the convolutions; 0 freezes them.
         masked_norm: take group statistics from a row's own frames, so that padding changes
-            nothing (mt4ssl.md G9); False is what fairseq and transformers compute.
+            nothing; False is what fairseq and transformers compute.
     """
 
     frame_rate = 50.0

@@ -22,7 +22,7 @@ def decay(update: int, start: float, end: float, anneal: int) -> float:
 class Teacher(nn.Module):
     """EMA of the Transformer only, in float32, always in eval mode, never with a gradient.
 
-    The convolutions and the projection are the student's own (mt4ssl.md 4); positional
+    The convolutions and the projection are the student's own; positional
     convolutions and buffers are copied at every update, everything else is averaged.
 
     Args:
@@ -73,7 +73,7 @@ class Teacher(nn.Module):
         """Regression targets of chosen frames.
 
         Feed-forward outputs of the upper layers, each normalised over time per channel, then
-        averaged; normalisation in float32 (mt4ssl.md 4).
+        averaged; normalisation in float32 (data2vec, section 3.3 and table 5).
 
         Args:
             projected: (B, T, D), before dropout and masking.

@@ -37,7 +37,7 @@ class EncoderConfig:
     pos_conv_depth: int = 5  # stacked positional convolutions; 1 is HuBERT's (pos_conv_depth)
     pos_conv_width: int = 95  # their total kernel; 128 with depth 1 (conv_pos)
     pos_conv_groups: int = 16  # their groups (conv_pos_groups)
-    mask_pos_conv: bool = True  # padding never reaches speech (mt4ssl.md G9, G10); no fairseq name
+    mask_pos_conv: bool = True  # padding never reaches speech; no fairseq name
     dropout: float = 0.1  # after attention and feed-forward (dropout)
     attention_dropout: float = 0.1  # on attention weights (attention_dropout)
     activation_dropout: float = 0.0  # inside the feed-forward layers (activation_dropout)
@@ -170,7 +170,7 @@ class Encoder(nn.Module):
 
         Args:
             layer: 0 is the input of the first block, l the output of block l, whole block with
-                its last LayerNorm in a post-norm network (mt4ssl.md G8).
+                its last LayerNorm in a post-norm network.
 
         Returns:
             (B, T, D) and frame lengths (B,) on the CPU; padded frames hold nothing of use.

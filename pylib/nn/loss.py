@@ -1,7 +1,7 @@
 """What a system returns from one micro-batch, and how such results are put together.
 
 Everything is a sum with its count, so that adding over micro-batches and over processes and
-dividing once gives exactly the value of the big batch (mt4ssl.md 5, G24). A metric whose name
+dividing once gives exactly the value of the big batch. A metric whose name
 ends in `_moments` carries per-channel sums and sums of squares, one that ends in `_units` a
 histogram of unit ids: both add up the same way, and `summarise` turns them into one number.
 """
@@ -70,8 +70,8 @@ def moments(rows: Tensor) -> Tensor:
 def spread(sums: Tensor, count: Tensor) -> Tensor:
     """Mean over channels of sqrt(var + 1e-6), unbiased, from `moments` (2, D) of `count` rows.
 
-    data2vec logs this as target_var and pred_var, though it is a standard deviation
-    (mt4ssl.md 4). Fewer than two rows have no spread: 0.
+    data2vec logs this as target_var and pred_var, though it is a standard deviation.
+    Fewer than two rows have no spread: 0.
     """
     rows = count.to(torch.float64)
     if float(rows) < 2:

@@ -1,10 +1,10 @@
-"""Span masks by fairseq's rule, as pure functions of a generator (mt4ssl.md 2.3).
+"""Span masks by fairseq's rule, as pure functions of a generator.
 
 A row of T valid frames gets n = max(min_spans, floor(prob * T / length + u)) spans, u ~ U[0,1)
 per row; their starts are drawn without replacement from [0, T - length), or from [0, n + 1)
 when T - length <= n; spans may overlap and stop at T. With `same_count` every row is then
 trimmed to the smallest count of the batch by showing single random frames again.
-Source: fairseq data_utils.compute_mask_indices, as restated in mt4ssl.md; HuBERT is the same
+Source: fairseq data_utils.compute_mask_indices; HuBERT is the same
 rule with prob 0.80 and min_spans 2.
 """
 

@@ -43,7 +43,7 @@ def time_statistics(
 
     Returns:
         mean (B, 1, D) and inverse standard deviation (B, 1, D); the variance is the biased one,
-        as instance norm takes it (mt4ssl.md G11: padding must not enter).
+        as instance norm takes it (padding must not enter).
     """
     x = widen(x)
     if padding is None:

@@ -1,4 +1,4 @@
-"""Convolutional positions (mt4ssl.md 2.4)."""
+"""Convolutional positions: data2vec's stack of five, HuBERT's single weight-normed one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StackedPositions(nn.Module):
         groups: groups of each convolution.
         mask: zero padded frames before every convolution, not only the first. Without it the
             bias and the normalisation make padding non-zero after the first convolution, and
-            the rest carry it up to 36 frames into speech (mt4ssl.md G10).
+            the rest carry it up to 36 frames into speech.
     """
 
     def __init__(self, dim: int, depth: int, width: int, groups: int, mask: bool) -> None:
@@ -54,7 +54,7 @@ class SinglePosition(nn.Module):
         conv = nn.Conv1d(dim, dim, width, padding=width // 2, groups=groups)
         nn.init.normal_(conv.weight, 0.0, math.sqrt(4.0 / (width * dim)))
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        # The parametrised form: the old one cannot be copied for the teacher (mt4ssl.md G17).
+        # The parametrised form: the old one cannot be copied for the teacher.
         self.conv = weight_norm(conv, name="weight", dim=2)
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The context network: positions, then post- or pre-norm blocks (mt4ssl.md 2.4)."""
+"""The context network: positions, then post- or pre-norm blocks."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ class Transformer(nn.Module):
     ) -> list[Tensor]:
         """Feed-forward outputs before their residual add (B, T, D) of blocks `layers` (1-based).
 
-        What a teacher's targets are made of (mt4ssl.md 4). Only with LayerDrop off, that is in
-        eval mode: a dropped layer has no output (G19).
+        What a teacher's targets are made of. Only with LayerDrop off, that is in
+        eval mode: a dropped layer has no output.
         """
         if self.training and self.layerdrop > 0:
             raise RuntimeError("feed_forward_outputs: call eval() first, LayerDrop drops layers")

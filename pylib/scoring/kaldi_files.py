@@ -1,4 +1,4 @@
-"""Scores in the text formats of Kaldi's scoring directory (kaldi.md 7.1).
+"""Scores in the text formats of Kaldi's scoring directory.
 
 Formats as `align-text | wer_per_utt_details.pl`, `wer_per_spk_details.pl` and
 `wer_ops_details.pl | sort` write them with the gap symbol `***`, `compute-wer` (best_wer) and

@@ -1,7 +1,7 @@
 """Word and character errors: alignment, counts per utterance and speaker, totals.
 
 Alignments are minimal in edits (unit costs); the split into substitutions, deletions and
-insertions may differ from sclite's (which weighs 4/3/3), the total does not (kaldi.md 7.2).
+insertions may differ from sclite's (which weighs 4/3/3), the total does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CTC fine-tuning on letters, from a pre-trained encoder or from random weights (mt4ssl.md 6)."""
+"""CTC fine-tuning on letters, from a pre-trained encoder or from random weights."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class CTC(nn.Module):
 
         Args:
             state: its whole state dict; heads and teacher are left behind. The student is what
-                is fine-tuned (mt4ssl.md 6).
+                is fine-tuned.
 
         Raises:
             UserError: a weight is missing, unknown or of another shape.

@@ -155,7 +155,7 @@ class MT4SSL(nn.Module):
         assert self.offline_head is not None
         logits = self.offline_head(student)
         with torch.autocast(student.device.type, enabled=False):
-            # Half precision cannot hold the sum: 5,600 frames x 6.2 is 35,000 (mt4ssl.md G23).
+            # Half precision cannot hold the sum: 5,600 frames x 6.2 is 35,000.
             ce = F.cross_entropy(logits.float(), labels, reduction="sum")
         with torch.no_grad():
             best = logits.argmax(1)
@@ -181,7 +181,7 @@ class MT4SSL(nn.Module):
         return mse
 
     def _penalty(self, made: Projected, count: Tensor, metrics: Metrics) -> Tensor:
-        """HuBERT's mean(conv output^2), times the count because it is per step (G25)."""
+        """HuBERT's mean(conv output^2), times the count because it is per step."""
         if self.targets.feature_penalty == 0:
             return count.new_zeros(())
         with torch.autocast(made.features.device.type, enabled=False):
@@ -196,7 +196,7 @@ class MT4SSL(nn.Module):
 
     @torch.no_grad()
     def _front_end_spread(self, made: Projected) -> Metrics:
-        """Spread of the convolutions' output, which can collapse unseen by the rest (G22)."""
+        """Spread of the convolutions' output, which can collapse unseen by the rest."""
         waveform = self.encoder.config.frontend == "waveform"
         rows = (made.features if waveform else made.projected).detach()
         if made.padding is not None:
@@ -205,7 +205,7 @@ class MT4SSL(nn.Module):
         return {"conv_moments": (moments(rows.flatten(0, 1)), count)}
 
     def after_update(self, update: int) -> None:
-        """Step the teacher. `update` counts the optimiser's steps, this one included (G18)."""
+        """Step the teacher. `update` counts the optimiser's steps, this one included."""
         self.update = update
         if self.teacher is not None:
             tau = decay(
@@ -244,7 +244,7 @@ class MT4SSL(nn.Module):
 
 
 def check_labels(labels: Tensor, lengths: Tensor, width: int, clusters: int, batch: Batch) -> None:
-    """Refuse labels that would train in silence on something else (mt4ssl.md G1, G2, G4).
+    """Refuse labels that would train in silence on something else.
 
     Args:
         labels: (B, T) int64, -1 beyond each row's frames.

@@ -5,7 +5,7 @@ any process can name any batch. The number of batches of an epoch is the same in
 because ties are broken at random only between lengths that are planned as equal.
 
 Source: fairseq `data/audio/raw_audio_dataset.py` (sorted by clipped length, cropped to the
-shortest) with epochs re-formed and the batch order shuffled (mt4ssl.md 2.1).
+shortest) with epochs re-formed and the batch order shuffled.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def adopt(loaded: LoadedConfig, payload: Mapping[str, Any], where: str) -> Train
 def start_from(system: CTC | MT4SSL, payload: Mapping[str, Any], where: str) -> None:
     """Load the encoder of a checkpoint into a fresh system; heads stay as they are.
 
-    A teacher begins again as a copy of the student (mt4ssl.md 4: deep copy at update 0).
+    A teacher begins again as a copy of the student (deep copy at update 0).
     """
     weights = checkpoint.encoder_weights(payload)
     if not weights:

@@ -136,7 +136,7 @@ def _check_mask(path: str | Path, frames: list[int], mask: MaskConfig, rate: flo
 
 
 def check_same_units(train: SpeechSet, dev: SpeechSet) -> None:
-    """One k-means labels both sets (mt4ssl.md G5). Raises UserError naming both files."""
+    """One k-means labels both sets. Raises UserError naming both files."""
     if train.labels is None or dev.labels is None:
         return
     for key in ("clusters", "sha256"):

@@ -1,7 +1,7 @@
 """Features of any layer of any checkpoint: for the second iteration's k-means, probes, dumps.
 
-One utterance at a time: without padding, features do not depend on what else is in a batch
-(mt4ssl.md G9-G11) nor on how the work is split over jobs.
+One utterance at a time: without padding, features do not depend on what else is in a batch nor
+on how the work is split over jobs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stops a sick run with its cause, and warns of one that is likely to be sick.
 
-Reference bands (mt4ssl.md 12.3): masked accuracy of HuBERT's first iteration .365 at 250k updates;
-a loss that stays at 8-11 is sick, 2-4 is healthy. A rising data2vec loss is normal (G21).
+Reference bands: masked accuracy of HuBERT's first iteration .365 at 250k updates;
+a loss that stays at 8-11 is sick, 2-4 is healthy. A rising data2vec loss is normal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pylib.systems.mt4ssl import CollapseError
 
 log = logging.getLogger("train")
 
-_LEAST_CONV_STD = 1e-3  # G22: the front end can collapse while targets and predictions look fine
+_LEAST_CONV_STD = 1e-3  # the front end can collapse while targets and predictions look fine
 _LEAST_UNITS = 1.5  # perplexity of predicted units: below, one unit is predicted for all
 
 

@@ -1,7 +1,7 @@
 """One optimizer update: exact sums over micro-batches and processes, divided once.
 
 The gradient is d(sum of losses)/d(theta) over all micro-batches of all processes, divided by the
-sum of their counts (mt4ssl.md 5, G24): never a mean of means.
+sum of their counts: never a mean of means.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pylib.units.letters import encode
 class LabelStore:
     """Unit labels of a set, checked once and kept in memory in the smallest type that holds K.
 
-    mt4ssl.md G1-G5: a wrong rate, alignment or length, an id outside 0..K-1 or a set with a
+    A wrong rate, alignment or length, an id outside 0..K-1 or a set with a
     single unit is an error here, never a silently misaligned target.
     """
 

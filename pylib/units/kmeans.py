@@ -1,8 +1,8 @@
 """Mini-batch k-means over features that never lie in memory together.
 
 scikit-learn's `MiniBatchKMeans` is fed by `partial_fit` from a pool of frames that is filled from
-utterances in a random order, so memory does not depend on the corpus. Parameters are HuBERT's
-(mt4ssl.md 8.3): k-means++ with 20 starts, batches of 10,000, at most 100 epochs, stop after 100
+utterances in a random order, so memory does not depend on the corpus. Parameters are HuBERT's:
+k-means++ with 20 starts, batches of 10,000, at most 100 epochs, stop after 100
 batches without improvement, no reassignment of small clusters.
 """
 
@@ -48,7 +48,7 @@ class FitOptions:
     # Frames shuffled together. 100,000 are about 100 random utterances, and 16 MB at 39-d.
     pool_frames: int = 100_000
     # Share of the utterances used, drawn by the seed; 1 = all. 1 h of audio suffices: PNMI of
-    # HuBERT's units changes by at most 0.012 between 1 h and 100 h (mt4ssl.md 12.3).
+    # HuBERT's units changes by at most 0.012 between 1 h and 100 h.
     fraction: float = 1.0
     # scikit-learn's threads. One gives the same bits on any machine of one kind.
     threads: int = 1

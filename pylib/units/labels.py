@@ -1,6 +1,6 @@
 """Unit labels of every frame: their rate, their rules, their files.
 
-A label file belongs to one frame rate and one way of aligning frames (mt4ssl.md 8.5, G1-G7):
+A label file belongs to one frame rate and one way of aligning frames:
 
 - `start`, for the waveform front end: T = (N - 400) // 320 + 1 frames at 50 Hz. Its frame t and the
   100 Hz frame 2t start at the same sample, so its labels are `labels[0::2]`, exactly T of them.
@@ -221,7 +221,7 @@ def usage(labels: Iterable[Ids], clusters: int) -> npt.NDArray[np.int64]:
 
 
 def require_variety(counts: npt.NDArray[np.int64], where: str) -> None:
-    """Refuse labels that are all one unit: nothing can be learnt from them (mt4ssl.md G4).
+    """Refuse labels that are all one unit: nothing can be learnt from them.
 
     Raises:
         UserError: with the unit.

@@ -1,4 +1,4 @@
-"""The letter vocabulary of CTC fine-tuning (mt4ssl.md 6), importable without torch.
+"""The letter vocabulary of CTC fine-tuning, importable without torch.
 
 32 symbols in the order of wav2vec 2.0's `dict.ltr.txt`: four specials, the word boundary `|`,
 26 letters by frequency and the apostrophe. Blank is index 0. A transcript is spelled with a

@@ -1,4 +1,4 @@
-"""combine_data and copy_data_dir: sources are safe, contradictions refused (kaldi.md 2.6)."""
+"""combine_data and copy_data_dir: sources are safe, contradictions refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fix_data_dir: limits, causes, numbered backups (kaldi.md 2.5)."""
+"""fix_data_dir: limits, causes, numbered backups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""split_data: all files, fresh by content, speakers whole (kaldi.md 2.6)."""
+"""split_data: all files, fresh by content, speakers whole."""
 
 from __future__ import annotations
 

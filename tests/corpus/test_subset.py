@@ -1,4 +1,4 @@
-"""subset_data_dir: Kaldi's selections, stated and checked (kaldi.md 2.6)."""
+"""subset_data_dir: Kaldi's selections, stated and checked."""
 
 from __future__ import annotations
 

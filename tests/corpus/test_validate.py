@@ -1,4 +1,4 @@
-"""Every hole of Kaldi's validate_data_dir.sh, with the outcome that ours has (kaldi.md 2.2-2.4)."""
+"""Every hole of Kaldi's validate_data_dir.sh, with the outcome that ours has."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ def test_a_valid_directory_passes_everything(data):
 LINE = r"^[^:\n]+(:\d+)?: [a-z0-9-]+: .+: .+$"
 
 BROKEN: list[tuple[str, str, Callable[[str], str], str]] = [
-    # The rows of the table of kaldi.md 2.4, then those of 2.2.
     ("3 fields", "utt2spk", lambda s: s.replace("a-2 a", "a-2 a x"), "utt2spk:2:fields"),
     ("empty text", "text", lambda s: s.replace(" A SHIP", ""), "text:2:empty-text"),
     ("no path", "wav.scp", lambda s: re.sub(r"a-2 .*", "a-2", s), "wav.scp:2:no-path"),

@@ -1,4 +1,4 @@
-"""Greedy decoding against brute force over all alignments of a toy (mt4ssl.md T14)."""
+"""Greedy decoding against brute force over all alignments of a toy."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The beam search against exhaustive enumeration and against the plain-Python search (T14)."""
+"""The beam search against exhaustive enumeration and against the plain-Python search."""
 
 import itertools
 import re

@@ -17,7 +17,7 @@ LENGTHS = (400, 401, 559, 560, 720, 16000, 41199, 41200, 41360, 41361, 82_320, 1
 
 
 def library(samples: np.ndarray, kind: str) -> np.ndarray:
-    """The same features from the library alone (mt4ssl.md 8.2)."""
+    """The same features from the library alone."""
     wave = torch.from_numpy(samples)[None]
     if kind == "fbank":
         return kaldi.fbank(wave, num_mel_bins=80, dither=0.0).numpy()
@@ -66,7 +66,7 @@ def test_dimensions_and_rate() -> None:
 
 
 def test_frames_for_many_lengths_match_the_conv_frames() -> None:
-    """100 Hz frames are 2T - 1 or 2T for T conv frames (mt4ssl.md 8.5), so [0::2] gives T."""
+    """100 Hz frames are 2T - 1 or 2T for T conv frames, so [0::2] gives T."""
     config = FrontendConfig.preset("mfcc")
     samples = np.arange(400, 600_000)
     frames = (samples - 400) // 160 + 1
@@ -85,7 +85,7 @@ def test_refuses_less_than_a_frame_and_unknown_kinds() -> None:
 
 
 def test_close_to_kaldi_native_fbank() -> None:
-    """An independent implementation of Kaldi's front end (libraries.md: 5e-4 in log-mel)."""
+    """An independent implementation of Kaldi's front end (5e-4 in log-mel)."""
     knf = pytest.importorskip("kaldi_native_fbank")
     rng = np.random.default_rng(3)
     samples = (rng.standard_normal(32_000) * 0.1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Forward parity with transformers on random weights (T2, T3, T8), and the way back."""
+"""Forward parity with transformers on random weights, and the way back."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_foreign_models_are_refused() -> None:
 
 
 def test_teacher_targets_are_feed_forward_outputs() -> None:
-    """T8: hooks on transformers' feed_forward, instance norm over time and mean equal ours."""
+    """Hooks on transformers' feed_forward, instance norm over time and mean equal ours."""
     config = replace(TINY, layers=4)
     ours, theirs = pair(config)
     outputs: list[torch.Tensor] = []

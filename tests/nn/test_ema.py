@@ -1,4 +1,4 @@
-"""The teacher (T7, G14-G18)."""
+"""The teacher."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_closed_form_and_copied_positions(config: EncoderConfig) -> None:
 
 
 def test_small_steps_survive_in_float32() -> None:
-    """G16: 1 - tau of 1e-4 is below what half precision can add."""
+    """1 - tau of 1e-4 is below what half precision can add."""
     student = Transformer(TINY.transformer())
     teacher = Teacher(TINY.transformer(), 1)
     teacher.copy_from(student)
@@ -69,7 +69,7 @@ def test_targets_by_definition_and_without_padding() -> None:
         outputs = teacher.context.feed_forward_outputs(x, None, [2, 3])
         expected = sum(F.instance_norm(o.transpose(1, 2)).transpose(1, 2) for o in outputs) / 2
         torch.testing.assert_close(full, expected, atol=1e-5, rtol=1e-5)
-        # G11: statistics of a padded row are those of the row alone.
+        # statistics of a padded row are those of the row alone.
         padded = teacher.targets(x, padding, lengths, everything).view(2, 30, 32)
         alone = teacher.targets(x[1:, :20], None, lengths[1:], torch.arange(20))
     torch.testing.assert_close(padded[1, :20], alone, atol=1e-5, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Encoder: sizes, layers, padding (T3, G10), configuration errors."""
+"""Encoder: sizes, layers, padding, configuration errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_padding_changes_nothing(changes: dict, norm: str) -> None:
 
 
 def test_padding_leaks_without_the_flag() -> None:
-    """G10: zeroing pads only once lets four k=19 convolutions carry them 36 frames inwards."""
+    """Zeroing pads only once lets four k=19 convolutions carry them 36 frames inwards."""
     positions = StackedPositions(32, 5, 95, 4, mask=False).eval()
     torch.manual_seed(0)
     x = torch.randn(1, 100, 32)

@@ -1,4 +1,4 @@
-"""Front ends: frame formulas (T1), normalisation and padding (G9), gradient multiplier."""
+"""Front ends: frame formulas, normalisation and padding, gradient multiplier."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_formula_is_what_the_convolutions_make(norm: str) -> None:
 
 
 def test_labels_of_100_hz_halve_to_the_frames() -> None:
-    """labels[0::2] of Kaldi's 100 Hz frames has exactly T labels (mt4ssl.md 8)."""
+    """labels[0::2] of Kaldi's 100 Hz frames has exactly T labels."""
     samples = torch.arange(400, 100_000)
     frames = (samples - 400) // 160 + 1
     assert torch.equal((frames + 1) // 2, conv_lengths(samples))
@@ -52,7 +52,7 @@ def test_group_norm_ignores_padding_when_masked() -> None:
         if masked:
             assert difference.max() < 1e-5
         else:
-            assert difference[0] > 1e-3, "fairseq's statistics do count padding (G9)"
+            assert difference[0] > 1e-3, "fairseq's statistics do count padding"
 
 
 def test_masked_group_norm_is_group_norm_without_padding() -> None:

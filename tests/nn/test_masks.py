@@ -1,4 +1,4 @@
-"""Span masks (T4): bands of mt4ssl.md 2.3, equal counts, padding, determinism."""
+"""Span masks: bands, equal counts, padding, determinism."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_loss_is_the_sum_over_sentences() -> None:
 
 
 def test_padded_frames_are_blank() -> None:
-    """G13: and the rest does not depend on the padding."""
+    """And the rest does not depend on the padding."""
     system = build().eval()
     given = batch()
     log_probs, _ = system.log_probs(given)

@@ -1,4 +1,4 @@
-"""MT4SSL and its parents: terms (T6, T9, T10, T17), guard (T16), refusals, over-fit (T15)."""
+"""MT4SSL and its parents: terms, guard, refusals, over-fit."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def test_terms_by_definition() -> None:
-    """T6: CE is NumPy's, regression is the squared error over sqrt(D), both over masked frames."""
+    """CE is NumPy's, regression is the squared error over sqrt(D), both over masked frames."""
     system = build()
     batch = audio()
     out = system(batch, generator(3))
@@ -96,7 +96,7 @@ def test_terms_by_definition() -> None:
 
 @pytest.mark.parametrize("config", [TINY, FBANK], ids=["waveform", "fbank"])
 def test_terms_do_not_depend_on_each_other(config: EncoderConfig) -> None:
-    """T10: CE-only and MSE-only runs have the joint run's terms, and gradients that add up."""
+    """CE-only and MSE-only runs have the joint run's terms, and gradients that add up."""
     batch = audio() if config is TINY else banks([400, 400, 300])
     parts = {}
     for name, weights in {"joint": (1, 1), "ce": (1, 0), "mse": (0, 1), "half": (0.5, 2)}.items():
@@ -124,7 +124,7 @@ def test_terms_do_not_depend_on_each_other(config: EncoderConfig) -> None:
 
 @pytest.mark.parametrize("kind", ["mt4ssl", "hubert"])
 def test_accumulation_equals_the_big_batch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """T9: loss, gradient and metrics of 1 x B equal those of 2 x B/2."""
+    """Loss, gradient and metrics of 1 x B equal those of 2 x B/2."""
     config, targets = TINY, TARGETS
     if kind == "hubert":
         config = replace(TINY, conv_norm="group", pos_conv_depth=1, pos_conv_width=16)
@@ -152,7 +152,7 @@ def test_accumulation_equals_the_big_batch(kind: str, monkeypatch: pytest.Monkey
 
 
 def test_hubert_loss_is_torchaudios() -> None:
-    """T6: masked CE over cosines and the feature penalty equal torchaudio's HuBERT model."""
+    """Masked CE over cosines and the feature penalty equal torchaudio's HuBERT model."""
     from torchaudio.models import hubert_pretrain_model
 
     config = replace(
@@ -239,7 +239,7 @@ def test_hubert_loss_is_torchaudios() -> None:
 
 
 def test_teacher_sees_neither_mask_nor_dropout() -> None:
-    """T7, G14: targets are those of the clean batch whatever the student goes through."""
+    """Targets are those of the clean batch whatever the student goes through."""
     clean = build()
     noisy = build(replace(TINY, dropout=0.3, dropout_input=0.3, layerdrop=0.3))
     noisy.load_state_dict(clean.state_dict())
@@ -271,7 +271,7 @@ def test_after_update_steps_the_teacher() -> None:
 
 
 def test_everything_in_float32_under_autocast() -> None:
-    """T17, G16, G23: the terms and the teacher's statistics are float32; parameters stay so."""
+    """The terms and the teacher's statistics are float32; parameters stay so."""
     for head in ("linear", "cosine"):
         system = build(targets=replace(TARGETS, offline_head=head, cosine_dim=8))
         full = system(audio(), generator(1))
@@ -289,7 +289,7 @@ def test_everything_in_float32_under_autocast() -> None:
 
 
 def test_guard_fires_on_a_constant_teacher() -> None:
-    """T16, G20: only after guard_after updates, on either spread; NaN at once."""
+    """Only after guard_after updates, on either spread; NaN at once."""
     system = build(targets=replace(TARGETS, guard_after=10, teacher_layers=1))
     with torch.no_grad():
         system.teacher.context.blocks[2].ffn.fc2.weight.zero_()
@@ -306,7 +306,7 @@ def test_guard_fires_on_a_constant_teacher() -> None:
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
-    """G1, G2, G4: another rate, a short line, another k-means, one label only."""
+    """Another rate, a short line, another k-means, one label only."""
     system = build()
     batch = audio()
     labels = batch.labels
@@ -363,7 +363,7 @@ def test_more_teacher_layers_than_layers() -> None:
 
 @pytest.mark.slow
 def test_over_fit() -> None:
-    """T15: 20 s of synthetic tones are learnt: CE accuracy above 90 %, predictions spread."""
+    """20 s of synthetic tones are learnt: CE accuracy above 90 %, predictions spread."""
     torch.manual_seed(0)
     clusters, rows, seconds = 8, 4, 5
     frames = seconds * 25

@@ -1,4 +1,4 @@
-"""T19 and more: checkpoints are whole, plain, and need nothing but themselves."""
+"""Checkpoints are whole, plain, and need nothing but themselves."""
 
 from __future__ import annotations
 

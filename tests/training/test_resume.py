@@ -1,4 +1,4 @@
-"""T11: n updates = k updates + an end of any kind + the rest, bit for bit."""
+"""N updates = k updates + an end of any kind + the rest, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T13: learning rates of the published configurations."""
+"""Learning rates of the published configurations."""
 
 from __future__ import annotations
 

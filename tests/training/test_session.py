@@ -31,7 +31,7 @@ def records(folder: Path, kind: str) -> list[dict]:
 
 
 def test_guard_stops_a_constant_teacher(sets, config_file, tmp_path, monkeypatch) -> None:
-    """T16, with the loop: the cause is named, the checkpoint before it stays."""
+    """With the loop: the cause is named, the checkpoint before it stays."""
     monkeypatch.setattr(
         Teacher, "targets", lambda self, projected, *_: projected.new_ones(_[-1].numel(), 32)
     )

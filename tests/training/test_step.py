@@ -1,4 +1,4 @@
-"""T9: the gradient does not depend on how an update's work is split."""
+"""The gradient does not depend on how an update's work is split."""
 
 from __future__ import annotations
 

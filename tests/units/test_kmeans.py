@@ -48,7 +48,7 @@ def cut(points: np.ndarray, count: int, seed: int = 1) -> dict[str, np.ndarray]:
 
 
 def test_recovers_gaussians() -> None:
-    """T12."""
+    """Separate Gaussians are found."""
     centres, which, points = blobs(8, 5, 4000, 0.5)
     result = fit(Arrays(cut(points, 30)), FitOptions(clusters=8, **SMALL))
     distance = np.linalg.norm(result.centroids[:, None] - centres[None], axis=2)
@@ -114,7 +114,7 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize("clusters,dim,shift", [(1, 3, 0.0), (100, 39, 50.0), (500, 64, -1000.0)])
 def test_assignment_is_brute_force(clusters: int, dim: int, shift: float) -> None:
-    """T12: equal to float64 distances, except where two centroids are equally near in float32."""
+    """Equal to float64 distances, except where two centroids are equally near in float32."""
     rng = np.random.default_rng(0)
     centroids = (rng.standard_normal((clusters, dim)) * 5 + shift).astype(np.float32)
     frames = (rng.standard_normal((2500, dim)) * 5 + shift).astype(np.float32)

@@ -1,4 +1,4 @@
-"""T5: labels at the model's rate, aligned with its frames, and nothing else."""
+"""Labels at the model's rate, aligned with its frames, and nothing else."""
 
 from __future__ import annotations
 

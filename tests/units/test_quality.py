@@ -1,4 +1,4 @@
-"""T18: quality of units from joint tables made by hand."""
+"""Quality of units from joint tables made by hand."""
 
 from __future__ import annotations
 
