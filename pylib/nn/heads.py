@@ -20,7 +20,8 @@ class CosineHead(nn.Module):
     """HuBERT's head: cosine between projected frames and code embeddings, over a temperature.
 
     CE over these logits equals fairseq's contrastive form with the positive first, without its
-    (K, M, dim) tensor. Cosine and product are in float32: a temperature of 0.1 makes bfloat16's grid visible.
+    (K, M, dim) tensor. Cosine and product are in float32: a temperature of 0.1 makes bfloat16's
+    grid visible.
 
     Args:
         dim: D of the frames.
