@@ -100,7 +100,7 @@ P
   go='. repo/path.sh && echo "ready $TRIVIUM_PYTHON"'
   export COUNT=$PWD/count
   env -u TRIVIUM_PYTHON PATH="$PWD/bin:/usr/bin:/bin" bash -c "$go" >one 2>&1 &
-  eventually 10 test -e repo/.venv
+  eventually 60 test -e repo/.venv
   run env -u TRIVIUM_PYTHON PATH="$PWD/bin:/usr/bin:/bin" bash -c "$go"
   wait
   has 'another process is making'

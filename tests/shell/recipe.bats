@@ -144,14 +144,14 @@ setup() {
   ./run.sh
   cp exp/table wanted
   rm -r exp
-  ./run.sh --pause 5 &
+  ./run.sh --pause 88 &
   pid=$!
-  eventually 10 test -e exp/table.new
+  eventually 60 test -e exp/table.new
   read -ra tree < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$pid")
   kill -9 "${tree[@]}"
   wait "$pid" || true
   [ ! -e exp/table ]
-  eventually 10 flock -n exp/.stages/exp+table.lock true
+  eventually 60 flock -n exp/.stages/exp+table.lock true
   run ./run.sh --status
   has 'exp/table: was killed before it ended'
   run ./run.sh
@@ -161,9 +161,9 @@ setup() {
 }
 
 @test "a second run in the same directory is refused and names the first" {
-  ./run.sh --pause 9 >first.log 2>&1 &
+  ./run.sh --pause 20 >first.log 2>&1 &
   pid=$!
-  eventually 10 test -e exp/table.new
+  eventually 60 test -e exp/table.new
   run ./run.sh
   [ "$status" -eq 1 ]
   has "another run is at work in exp (process $pid on"
@@ -177,7 +177,7 @@ setup() {
 @test "TERM to the recipe ends the step and all it started" {
   ./run.sh --pause 77 >first.log 2>&1 &
   pid=$!
-  eventually 10 running '^sleep 77'
+  eventually 60 running '^sleep 77'
   kill -TERM "$pid"
   status=0
   wait "$pid" || status=$?

@@ -153,7 +153,7 @@ J
 @test "TERM ends the jobs and what they started; footers say 130" {
   "$RUN" JOB=1:2 log/x.JOB.log bash -c 'sleep 71 & sleep 72' >out 2>&1 &
   pid=$!
-  eventually 10 running '^sleep 72'
+  eventually 60 running '^sleep 72'
   kill -TERM "$pid"
   status=0
   wait "$pid" || status=$?
@@ -170,7 +170,7 @@ wait
 J
   "$RUN" log/x.log bash job.sh >out 2>&1 &
   pid=$!
-  eventually 10 running '^sleep 76'
+  eventually 60 running '^sleep 76'
   kill -TERM "$pid"
   wait "$pid" || true
   [ -e checkpoint ]
@@ -183,7 +183,7 @@ J
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$RUN" JOB=1:2 log/x.JOB.log sleep 73 >out 2>&1 &
   pid=$!
-  eventually 10 running '^sleep 73'
+  eventually 60 running '^sleep 73'
   kill -INT "$pid"
   status=0
   wait "$pid" || status=$?
@@ -199,11 +199,11 @@ os.execv(sys.argv[1], sys.argv[1:])' "$RUN" JOB=1:2 log/x.JOB.log sleep 73 >out 
 @test "killed with -9, the front end takes its jobs along" {
   "$RUN" log/x.log sleep 75 >out 2>&1 &
   pid=$!
-  eventually 10 running '^sleep 75'
+  eventually 60 running '^sleep 75'
   kill -9 "$pid"
   wait "$pid" || true
-  eventually 20 not_running '^sleep 75'
-  eventually 5 grep -q '^# Ended (code 130' log/x.log
+  eventually 60 not_running '^sleep 75'
+  eventually 60 grep -q '^# Ended (code 130' log/x.log
 }
 
 @test "code 75 of all that did not succeed is passed on, without a report of failure" {
