@@ -15,7 +15,7 @@ readme=            # also fill the table between the marker lines of this file
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 2 ] || usage
-[ -n "$corpus" ] || usage "--corpus is needed: the name of the corpus"
+[ -n "$corpus" ] || usage_error "--corpus is needed: the name of the corpus"
 
 extra=()
 [ -z "$wall" ] || extra+=(--wall "$wall")
