@@ -38,8 +38,9 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
 
     from pylib.corpus.atomic import write_json
+    from pylib.corpus.checker import Options
     from pylib.corpus.disjoint import check_disjoint
-    from pylib.corpus.validate import Options, validate
+    from pylib.corpus.validate import validate
 
     names = Options.__dataclass_fields__
     options = Options(**{name: getattr(args, name) for name in names})

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pylib.corpus.checker import MAX_LISTED
 from pylib.corpus.errors import Defect, UserError
 from pylib.corpus.tables import scan_table, table_path
-from pylib.corpus.validate import MAX_LISTED
 
 
 def check_disjoint(paths: Sequence[str | os.PathLike[str]], what: str) -> list[Defect]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pylib.corpus.ark import ArkReader
+from pylib.corpus.checker import Checker
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import Table
 from pylib.corpus.validate_more import read_json
-
-if TYPE_CHECKING:
-    from pylib.corpus.validate import Checker
 
 # Labels may be this many frames off the count that duration and rate give.
 LABEL_TOLERANCE = 2

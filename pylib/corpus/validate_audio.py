@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from pylib.corpus.checker import DURATION_TOLERANCE, Checker
 from pylib.corpus.datadir import SEGMENT_OVERSHOOT, Segment
 from pylib.corpus.headers import AudioFile, inspect_files
-
-if TYPE_CHECKING:
-    from pylib.corpus.validate import Checker
 
 
 def check_audio(check: Checker) -> None:
@@ -55,8 +52,6 @@ def _check_rates(check: Checker, good: dict[str, AudioFile], line_of: dict[str, 
 
 
 def _check_lengths(check: Checker, good: dict[str, AudioFile]) -> None:
-    from pylib.corpus.validate import DURATION_TOLERANCE
-
     ends, samples, seconds = [], [], []
     declared = check.numbers.get("utt2num_samples", {})
     durations = check.numbers.get("utt2dur", {})

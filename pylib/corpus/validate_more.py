@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pylib.corpus.validate import Checker
+from pylib.corpus.checker import DURATION_TOLERANCE, FRAMES_TOLERANCE, Checker
 
 # utt2num_samples and utt2dur must fit one of these (Hz); a directory may mix them.
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
@@ -44,8 +42,6 @@ def read_json(check: Checker, name: str) -> dict[str, object]:
 
 def check_durations(check: Checker) -> None:
     """Compare utt2dur with segments, samples and frames."""
-    from pylib.corpus.validate import DURATION_TOLERANCE, FRAMES_TOLERANCE
-
     durations = check.numbers.get("utt2dur")
     if durations is None:
         return

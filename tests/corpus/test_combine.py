@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from pylib.corpus.checker import Options
 from pylib.corpus.combine import Renaming, combine, load_sources, rename, write_contents
 from pylib.corpus.datadir import DataDir
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import Contents
 from pylib.corpus.tables import read_table, write_table
-from pylib.corpus.validate import Options, validate
+from pylib.corpus.validate import validate
 from tests.corpus.helpers import edit, snapshot
 
 FULL = Options(check_audio="header", check_ark="full")

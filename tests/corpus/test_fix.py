@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pylib.corpus.checker import Options
 from pylib.corpus.errors import UserError
 from pylib.corpus.fix import apply_fix, default_max_drop, plan_fix
 from pylib.corpus.tables import read_table, write_table
-from pylib.corpus.validate import Options, validate
+from pylib.corpus.validate import validate
 from tests.corpus.helpers import edit, snapshot
 
 

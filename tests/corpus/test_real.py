@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pylib.corpus.audio import audio_info, read_audio
+from pylib.corpus.checker import Options
 from pylib.corpus.datadir import DataDir, write_datadir
 from pylib.corpus.durations import write_durations
 from pylib.corpus.errors import UserError
 from pylib.corpus.info import data_info
-from pylib.corpus.validate import Options, validate
+from pylib.corpus.validate import validate
 
 REAL = os.environ.get("TRIVIUM_REAL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not REAL, reason="TRIVIUM_REAL is not set")]

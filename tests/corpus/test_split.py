@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylib.corpus.checker import Options
 from pylib.corpus.errors import UserError
 from pylib.corpus.split import assign, part_bounds, split_data
 from pylib.corpus.tables import read_table
-from pylib.corpus.validate import Options, validate
+from pylib.corpus.validate import validate
 from tests.corpus.helpers import edit, snapshot
 
 

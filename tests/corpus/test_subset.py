@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylib.corpus.checker import Options
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import Contents
 from pylib.corpus.subset import choose, evenly_spaced, of_list, of_speakers, write_subset
 from pylib.corpus.tables import read_table
-from pylib.corpus.validate import Options, validate
+from pylib.corpus.validate import validate
 from tests.corpus.helpers import snapshot
 
 

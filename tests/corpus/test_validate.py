@@ -15,11 +15,12 @@ import soundfile
 from pylib.corpus.ark import ArkWriter
 from pylib.corpus.atomic import write_json
 from pylib.corpus.audio import write_audio
+from pylib.corpus.checker import MAX_LISTED, Options, Report
 from pylib.corpus.datadir import Segment, write_datadir
 from pylib.corpus.disjoint import check_disjoint
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_table, write_table
-from pylib.corpus.validate import MAX_LISTED, Options, Report, validate
+from pylib.corpus.validate import validate
 from tests.corpus.helpers import edit, noise, snapshot
 
 FULL = Options(check_audio="full", check_ark="full")
