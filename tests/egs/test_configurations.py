@@ -11,7 +11,10 @@ from pylib.training.build import build_system
 from pylib.training.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted(ROOT.glob("egs/*/conf/*.toml"))
+# encoder_*.toml are shapes that others extend.
+CONFIGS = sorted(
+    path for path in ROOT.glob("egs/*/conf/*.toml") if not path.stem.startswith("encoder_")
+)
 ENCODERS = {"mt4ssl_base": 93_164_288, "data2vec_base": 93_164_288, "hubert_base": 94_371_712}
 
 
