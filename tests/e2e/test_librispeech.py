@@ -85,6 +85,21 @@ def test_another_configuration_is_refused_in_one_line(smoke: Path) -> None:
     assert "50" in line and "40" in line and "--force" in line
 
 
+def test_second_iteration_labels_with_the_first_ones_model(smoke: Path) -> None:
+    """HuBERT on MFCC clusters, MT4SSL on clusters of its features; iteration 1 stays done."""
+    done = run("--exp", str(smoke), "--iteration", "2", "--stop-stage", "pretrain")
+    assert "stage 7 (relabel): done" in done.stdout
+    [model] = smoke.glob("pretrain_mt4ssl_it2_*")
+    assert (model / "checkpoint_last.pt").is_file()
+    first, second = (
+        json.loads((smoke / "data" / name / "labels.json").read_text(encoding="utf-8"))
+        for name in ("train", "train_it2")
+    )
+    assert first["rate"] == second["rate"] == 25
+    assert first["sha256"] != second["sha256"]
+    assert "everything is up to date" in run("--exp", str(smoke)).stdout
+
+
 def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of fine-tuning, then the same command: the same weights and words."""
     exp = tmp_path / "exp"
@@ -148,5 +163,5 @@ def test_full_scale_plan_prints_torchrun_lines() -> None:
     assert done.returncode == 0, done.stderr
     trainings = [line for line in done.stdout.splitlines() if "torch.distributed.run" in line]
     assert len(trainings) == 3  # HuBERT for the labels, MT4SSL, CTC
-    assert all("--nproc-per-node 8" in line for line in trainings)
+    assert all("--nproc-per-node=8" in line for line in trainings)
     assert not (RECIPE.parent / "exp_plan").exists()
