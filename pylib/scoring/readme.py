@@ -16,11 +16,12 @@ END = "<!-- results {name}: end -->"
 
 def format_markdown_table(table: dict[str, Any]) -> str:
     """An error table (`result_tables.error_table`) in Markdown."""
-    header = ["system", "seed", *(f"{name} {decode}" for name, decode in table["columns"])]
+    header = ["system", "seed", "run", *(f"{name} {decode}" for name, decode in table["columns"])]
     rows = [header, ["---"] * len(header)]
     for line in table["lines"]:
         cells = [format_cell(cell) for cell in line["cells"]]
-        rows.append([line["system"], "-" if line["seed"] is None else str(line["seed"]), *cells])
+        seed = "-" if line["seed"] is None else str(line["seed"])
+        rows.append([line["system"], seed, line["run"], *cells])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
