@@ -1,6 +1,6 @@
 """Data directory verbs on 300,000 utterances, the size of LibriSpeech: seconds and peak memory.
 
-    python tests/bench/bench_datadir.py [utterances]
+    . ./path.sh && python tests/bench/bench_datadir.py [utterances]
 
 Prints numbers, asserts nothing. Bounds that the verbs are built for: validate without audio and
 split into 64 parts below 10 s each and 1 GB. Each verb runs in a process of its own, as in use.

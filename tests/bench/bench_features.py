@@ -1,6 +1,6 @@
 """Hours of audio per core-minute of the feature stage, beside its peers, in one run.
 
-    python tests/bench/bench_features.py [--minutes 10] [--rounds 5]
+    . ./path.sh && python tests/bench/bench_features.py [--minutes 10] [--rounds 5]
 
 Stage: flac in, ark and scp out, one process, one thread, as a shard of steps/make_feats.sh runs.
 Peers, over arrays that lie decoded in memory, nothing written: a bare loop of
