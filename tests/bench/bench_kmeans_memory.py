@@ -1,6 +1,6 @@
 """Peak memory of the k-means fit and of the label stage for 1 h and 10 h of features.
 
-    . ./path.sh && python tests/bench/bench_kmeans_memory.py [--hours 1 10] [--dim 39] [--clusters 100]
+    . ./path.sh && python tests/bench/bench_kmeans_memory.py [--hours 1 10] [--clusters 100]
 
 Features are synthetic arks (100 Hz, 10 s an utterance). Each stage runs in a process of its own
 through its verb; the peak is the kernel's (ru_maxrss). The fit is cut to a few updates: its
