@@ -45,8 +45,8 @@ class MiniCorpusConfig:
     # who says it
     train_speakers: int = 32
     labelled_speakers: int = 8
-    dev_speakers: int = 8
-    test_speakers: int = 8
+    dev_speakers: int = 12
+    test_speakers: int = 12
     train_minutes: float = 130.0
     labelled_minutes: float = 10.0
     dev_minutes: float = 10.0
