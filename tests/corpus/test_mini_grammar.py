@@ -92,8 +92,8 @@ def test_reading_lists_share_no_sentence() -> None:
 def test_speakers_are_distinct_and_balanced() -> None:
     config = SIZES["full"]
     speakers = draw_speakers(config)
-    assert len({s.reader for s in speakers}) == len(speakers) == 48
-    for subset, count in (("train-clean-100", 32), ("dev-clean", 8), ("test-clean", 8)):
+    assert len({s.reader for s in speakers}) == len(speakers) == 56
+    for subset, count in (("train-clean-100", 32), ("dev-clean", 12), ("test-clean", 12)):
         assert [s.sex for s in speakers if s.subset == subset].count("F") == count // 2
     assert sum(s.labelled for s in speakers) == config.labelled_speakers
     assert {s.sex for s in speakers if s.labelled} == {"F", "M"}
