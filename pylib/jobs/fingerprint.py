@@ -156,15 +156,21 @@ def configuration(argv: list[str], extra: list[str]) -> dict[str, str]:
     return found
 
 
-def _toml_values(word: str) -> dict[str, str]:
-    if not word.endswith(".toml") or not os.path.isfile(word):
+def _toml_values(words: str) -> dict[str, str]:
+    """Resolved values of the TOML files that a word names, one or several parted by blanks."""
+    paths = words.split()
+    if not paths or not all(word.endswith(".toml") and os.path.isfile(word) for word in paths):
         return {}
-    try:
-        resolved = _resolve_toml(word, ())
-    except (tomllib.TOMLDecodeError, RecursionError, OSError):
-        # The step itself refuses such a file with its own message; here its bytes stand for it.
-        return {word: of_file(word).get("sha256", "")}
-    return {f"{word}:{key}": value for key, value in _flatten(resolved)}
+    found: dict[str, str] = {}
+    for path in paths:
+        try:
+            resolved = _resolve_toml(path, ())
+        except (tomllib.TOMLDecodeError, RecursionError, OSError):
+            # The step itself refuses such a file with its own message; here its bytes stand for it.
+            found[path] = of_file(path).get("sha256", "")
+            continue
+        found.update((f"{path}:{key}", value) for key, value in _flatten(resolved))
+    return found
 
 
 def _resolve_toml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
@@ -172,13 +178,12 @@ def _resolve_toml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
         raise RecursionError(path)
     with open(path, "rb") as stream:
         values = tomllib.load(stream)
-    parent = values.pop("extends", None)
-    if isinstance(parent, str):
-        base = _resolve_toml(
-            os.path.join(os.path.dirname(path), parent), (*seen, os.path.realpath(path))
-        )
-        return _merge(base, values)
-    return values
+    parents = values.pop("extends", [])
+    base: dict[str, Any] = {}
+    for parent in [parents] if isinstance(parents, str) else parents:
+        below = (*seen, os.path.realpath(path))
+        base = _merge(base, _resolve_toml(os.path.join(os.path.dirname(path), parent), below))
+    return _merge(base, values)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

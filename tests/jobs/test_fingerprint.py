@@ -89,6 +89,25 @@ def test_toml_counts_by_its_resolved_values(
     )
 
 
+def test_every_file_of_a_list_of_parents_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text("[optim]\nlr = 1e-3\nupdates = 5\n", encoding="utf-8")
+    Path("b.toml").write_text("[optim]\nlr = 2e-3\n", encoding="utf-8")
+    Path("x.toml").write_text('extends = ["a.toml", "b.toml"]\n', encoding="utf-8")
+    found = fp.configuration(["steps/train.sh", "--config", "x.toml"], [])
+    assert (found["x.toml:optim.lr"], found["x.toml:optim.updates"]) == ("0.002", "5")
+
+
+def test_several_toml_files_in_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text("[optim]\nlr = 1e-3\n", encoding="utf-8")
+    Path("b.toml").write_text("[run]\nseed = 2\n", encoding="utf-8")
+    found = fp.configuration(["steps/train.sh", "--config", "a.toml b.toml"], [])
+    assert (found["a.toml:optim.lr"], found["b.toml:run.seed"]) == ("0.001", "2")
+
+
 def test_cyclic_toml_is_left_to_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x.toml").write_text('extends = "x.toml"\n', encoding="utf-8")
