@@ -1,4 +1,4 @@
-"""Filter banks or MFCC of a data directory (steps/make_feats.sh)."""
+"""Filter banks, MFCC or log-spectra of a data directory (steps/make_feats.sh)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make_feats", description=__doc__)
     parser.add_argument("data", type=Path, help="data directory")
     parser.add_argument("ark_dir", type=Path, help="directory for the arks")
-    parser.add_argument("--kind", choices=("fbank", "mfcc"), default="fbank")
+    parser.add_argument("--kind", default="fbank", help="fbank, mfcc, logmel, logspec, logspec200")
     parser.add_argument(
         "--compression", type=int, default=0, help="Kaldi's method for arks: 0 none, 3 two bytes"
     )
@@ -23,11 +23,11 @@ def main(argv: list[str]) -> int:
     add_parts(parser)
     args = parser.parse_args(argv)
 
-    from pylib.features.config import FrontendConfig
+    from pylib.features.config import feature_config
     from pylib.features.making import FeatureStage, log_made
 
     index, jobs, merge = parts(args)
-    config = FrontendConfig.preset(args.kind)
+    config = feature_config(args.kind)
     stage = FeatureStage(
         args.data, args.ark_dir, config, jobs, args.compression, args.resample, args.mix
     )

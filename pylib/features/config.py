@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from pylib.corpus.errors import UserError
 
+# Every kind of features that steps/make_feats.sh makes.
+KINDS = ("fbank", "mfcc", "logmel", "logspec", "logspec200")
+
 
 @dataclass(frozen=True)
 class FrontendConfig:
@@ -36,7 +39,7 @@ class FrontendConfig:
             return cls(kind="fbank")
         if kind == "mfcc":
             return cls(kind="mfcc", mel_bins=23, cepstra=13, lifter=22.0, delta_order=2)
-        raise UserError(f"feature kind '{kind}': unknown: use fbank or mfcc")
+        raise UserError(f"feature kind '{kind}': unknown: use {', '.join(KINDS)}")
 
     @property
     def window(self) -> int:
@@ -65,3 +68,82 @@ class FrontendConfig:
     def describe(self) -> dict[str, Any]:
         """For the metadata file: everything that decides the numbers."""
         return {"sample_range": "[-1, 1]", "dither": 0.0, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class SpectrumConfig:
+    """Log-magnitude features that can be turned back into sound: no pre-emphasis, no dither.
+
+    `logmel`: natural logarithm of 80 triangular mels (HTK's scale, peak 1) of the magnitude of a
+    1024-point transform. `logspec`: the 201 bins of a 400-point transform; `logspec200`: without
+    the first, the direct current. The magnitude is floored before the logarithm, so that digital
+    silence is finite. Frames are cut as Kaldi cuts them (`FrontendConfig.num_frames`): frame t
+    begins at sample 160 t.
+    """
+
+    kind: Literal["logmel", "logspec", "logspec200"]
+    rate: int = 16000  # Hz of the audio
+    window: int = 400  # samples of a frame, weighted by a periodic Hann window
+    shift: int = 160  # samples from frame to frame
+    fft: int = 400  # points of the transform; the frame is padded by zeros at its end
+    mel_bins: int = 0  # 0 = the bins of the transform
+    low_hz: float = 0.0
+    high_hz: float = 8000.0
+    skip: int = 0  # bins of the transform left out at the low end
+    floor: float = 1e-5  # of the magnitude, before the logarithm
+
+    @classmethod
+    def preset(cls, kind: str) -> SpectrumConfig:
+        """The configuration of one of the three kinds.
+
+        Raises:
+            UserError: another name.
+        """
+        if kind == "logmel":
+            return cls(kind="logmel", fft=1024, mel_bins=80)
+        if kind == "logspec":
+            return cls(kind="logspec")
+        if kind == "logspec200":
+            return cls(kind="logspec200", skip=1)
+        raise UserError(f"feature kind '{kind}': unknown: use {', '.join(KINDS)}")
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.rate / self.shift
+
+    @property
+    def bins(self) -> int:
+        """Bins of the transform, from 0 Hz to half the rate."""
+        return self.fft // 2 + 1
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a frame."""
+        return self.mel_bins or self.bins - self.skip
+
+    def num_frames(self, samples: int) -> int:
+        """Frames of an utterance: only whole windows count."""
+        return 0 if samples < self.window else (samples - self.window) // self.shift + 1
+
+    def num_samples(self, frames: int) -> int:
+        """Samples that `frames` frames span: the shortest utterance that has so many."""
+        return self.window + (frames - 1) * self.shift if frames else 0
+
+    def describe(self) -> dict[str, Any]:
+        """For the metadata file: everything that decides the numbers."""
+        return {"sample_range": "[-1, 1]", "log": "natural", "mel_scale": "htk", **asdict(self)}
+
+
+AnyConfig = FrontendConfig | SpectrumConfig
+
+
+def feature_config(kind: str) -> AnyConfig:
+    """The configuration of a kind of features.
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    if kind in ("fbank", "mfcc"):
+        return FrontendConfig.preset(kind)
+    return SpectrumConfig.preset(kind)

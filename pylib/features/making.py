@@ -1,4 +1,4 @@
-"""The feature stage: filter banks or MFCC of a data directory, in shards."""
+"""The feature stage: filter banks, MFCC or log-spectra of a data directory, in shards."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ from pylib.corpus.derived import Derived, input_bytes, shard_slice
 from pylib.corpus.errors import UserError
 from pylib.corpus.progress import Progress
 from pylib.corpus.tables import write_table
-from pylib.features.config import FrontendConfig
+from pylib.features.config import AnyConfig, SpectrumConfig
 
 Matrix = npt.NDArray[np.float32]
 
 # Names of the scp and json beside the data directory, by kind.
-STEMS = {"fbank": "feats", "mfcc": "mfcc"}
+STEMS = {
+    "fbank": "feats",
+    "mfcc": "mfcc",
+    "logmel": "logmel",
+    "logspec": "logspec",
+    "logspec200": "logspec",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class FeatureStage:
 
     data: Path
     ark_dir: Path
-    config: FrontendConfig
+    config: AnyConfig
     jobs: int = 1
     compression: int = 0
     resample: bool = False
@@ -87,9 +93,7 @@ class FeatureStage:
         )
 
     def _maker(self, data: DataDir) -> Callable[[str], Matrix]:
-        from pylib.features.kaldi_frontend import KaldiFrontend
-
-        front = KaldiFrontend(self.config)
+        front = make_frontend(self.config)
         known = (self.data / "utt2num_samples").is_file() and not self.resample
 
         def make(utt: str) -> Matrix:
@@ -116,6 +120,17 @@ class FeatureStage:
         shift = format_seconds(self.config.shift / self.config.rate)
         write_text(self.data / "frame_shift", f"{shift}\n")
         return sum(frames.values())
+
+
+def make_frontend(config: AnyConfig) -> Callable[[npt.NDArray[np.float32]], Matrix]:
+    """What turns samples float32 (N,) into features (F, D). Imports torch."""
+    if isinstance(config, SpectrumConfig):
+        from pylib.features.spectrum import SpectrumFrontend
+
+        return SpectrumFrontend(config)
+    from pylib.features.kaldi_frontend import KaldiFrontend
+
+    return KaldiFrontend(config)
 
 
 def log_made(what: str, data: str | os.PathLike[str], frames: int, rate: float) -> str:

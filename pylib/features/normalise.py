@@ -52,9 +52,13 @@ class MeanVariance:
             stats.add(matrix)
         return stats
 
+    def deviation(self) -> npt.NDArray[np.float64]:
+        """Standard deviation (D,) of the frames seen, as it is."""
+        return np.sqrt(self._square / max(self.count, 1))
+
     def scale(self) -> npt.NDArray[np.float64]:
         """Standard deviation (D,), floored."""
-        deviation = np.sqrt(self._square / max(self.count, 1))
+        deviation = self.deviation()
         floor = _RELATIVE_FLOOR * np.maximum(np.abs(self.mean), 1.0)
         return np.maximum(deviation, floor)
 

@@ -26,7 +26,7 @@ steps() { "$ROOT/steps/$1.sh" "${@:2}"; }
 files() { find "$@" -type f ! -name '*.log' -printf '%p ' -exec cksum {} \; | sort; }
 
 @test "every verb prints help: without arguments exit 2, with --help exit 0" {
-  for verb in make_feats train_kmeans dump_labels dump_feats measure_units probe_layers; do
+  for verb in make_feats compute_cmvn train_kmeans dump_labels dump_feats measure_units probe_layers; do
     run --separate-stderr "$ROOT/steps/$verb.sh"
     [ "$status" -eq 2 ]
     [[ $stderr == *"Usage: steps/$verb.sh"* ]]
