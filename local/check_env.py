@@ -1,6 +1,7 @@
 """What path.sh asks about a Python environment; standard library only.
 
 check_env.py requirements <pyproject.toml>              names to install, one a line
+check_env.py bare <pyproject.toml>                      names to install without what they ask for
 check_env.py broken                                     packages whose files are not all there
 check_env.py versions <pyproject.toml> <constraints>    exit 1 when one is missing or not pinned
 """
@@ -18,6 +19,13 @@ def requirements(pyproject: str, tests: bool = True) -> list[str]:
     with open(pyproject, "rb") as stream:
         project = tomllib.load(stream)["project"]
     return project["dependencies"] + (project["optional-dependencies"]["test"] if tests else [])
+
+
+def bare(pyproject: str) -> list[str]:
+    """Requirements to install without their own: what those ask for would not install or harms."""
+    with open(pyproject, "rb") as stream:
+        names: list[str] = tomllib.load(stream)["tool"]["trivium"]["without-dependencies"]
+    return names
 
 
 def canonical(name: str) -> str:
@@ -59,7 +67,7 @@ def versions(pyproject: str, constraints: str, tests: bool = True) -> list[str]:
                 name, _, version = line.split(";")[0].strip().partition("==")
                 pins[canonical(name)] = version
     faults = []
-    for requirement in requirements(pyproject, tests):
+    for requirement in requirements(pyproject, tests) + bare(pyproject):
         match = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert match is not None, requirement
         name = canonical(match[0])
@@ -77,6 +85,9 @@ def main(argv: list[str]) -> int:
     match argv:
         case ["requirements", pyproject]:
             print("\n".join(requirements(pyproject)))
+            return 0
+        case ["bare", pyproject]:
+            print("\n".join(bare(pyproject)))
             return 0
         case ["broken"]:
             print(" ".join(broken()))

@@ -7,7 +7,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv="$root/.venv"
 log="$venv/setup.log"
-env_gb=7     # the finished environment and its log (about 6 GB; torch's default wheels carry CUDA)
+env_gb=7     # the finished environment and its log (about 6.6 GB; torch's default wheels carry CUDA)
 scratch_gb=2 # downloads that wait for being unpacked
 
 say() { printf '%s\n' "$*" >&2; }
@@ -62,7 +62,7 @@ heartbeat() {
   while kill -0 "$1" 2>/dev/null; do
     sleep 1
     (((SECONDS - start) % 10 == 9)) || continue
-    say "path.sh: $(du -sm "$venv" 2>/dev/null | cut -f1) MB of about 6300 MB," \
+    say "path.sh: $(du -sm "$venv" 2>/dev/null | cut -f1) MB of about 6700 MB," \
       "$((SECONDS - start)) s"
   done
 }
@@ -90,6 +90,7 @@ run_pip() {
 
 make() {
   local stamp=$1 python start=$SECONDS broken requirements="$venv/requirements.txt"
+  local bare="$venv/bare.txt" # what is installed without its own requirements
   exec 9>"$root/.venv.lock"
   if ! flock -n 9; then
     say "path.sh: another process is making $venv: waiting for it"
@@ -103,7 +104,7 @@ make() {
   if [ -d "$venv" ]; then
     say "path.sh: bringing the environment in $venv up to date"
   else
-    say "path.sh: making the Python environment in $venv (once; about 6 GB on disk, half of that to" \
+    say "path.sh: making the Python environment in $venv (once; about 7 GB on disk, half of that to" \
       "download; 1 to 15 minutes)"
   fi
   rm -f "$venv/.stamp" "$log"
@@ -117,6 +118,8 @@ make() {
   broken=$("$venv/bin/python" -I "$root/local/check_env.py" broken)
   "$venv/bin/python" -I "$root/local/check_env.py" requirements "$root/pyproject.toml" >"$requirements"
   run_pip install -r "$requirements" -c "$root/constraints.txt"
+  "$venv/bin/python" -I "$root/local/check_env.py" bare "$root/pyproject.toml" >"$bare"
+  [ ! -s "$bare" ] || run_pip install --no-deps -r "$bare" -c "$root/constraints.txt"
   if [ -n "$broken" ]; then
     say "path.sh: putting in again what was left half done: $broken"
     local -a names

@@ -31,6 +31,7 @@ def test_ci_runs_the_readmes_own_command() -> None:
 def test_every_requirement_has_a_pin_and_a_reason() -> None:
     project = tomllib.loads(text("pyproject.toml"))["project"]
     needed = project["dependencies"] + project["optional-dependencies"]["test"]
+    needed += tomllib.loads(text("pyproject.toml"))["tool"]["trivium"]["without-dependencies"]
     pins = {
         re.sub(r"[-_.]+", "-", line.split("==")[0]).lower()
         for line in text("constraints.txt").splitlines()

@@ -105,7 +105,7 @@ P
   wait
   has 'another process is making'
   has "ready $PWD/repo/.venv/bin/python"
-  grep -q 'about 6 GB' one
+  grep -q 'about 7 GB' one
   grep -q 'environment ready' one
   [ "$(wc -l <count)" -eq 1 ]
   # Changed pins: once more, silently ready after that.
