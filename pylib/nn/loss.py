@@ -17,6 +17,10 @@ from torch import Tensor
 Metrics = dict[str, tuple[Tensor, Tensor]]
 
 
+class CollapseError(Exception):
+    """A representation has lost its spread: training further is of no use."""
+
+
 @dataclass(frozen=True)
 class LossOutput:
     """Sums over one micro-batch.

@@ -20,12 +20,8 @@ from pylib.nn.ema import Teacher, decay
 from pylib.nn.encoder import Encoder, EncoderConfig, Projected
 from pylib.nn.heads import CosineHead, LinearHead
 from pylib.nn.linear import Linear
-from pylib.nn.loss import LossOutput, Metrics, histogram, moments, number
+from pylib.nn.loss import CollapseError, LossOutput, Metrics, histogram, moments, number
 from pylib.nn.masks import MaskConfig, MaskedRows, draw_mask
-
-
-class CollapseError(Exception):
-    """Targets or predictions have lost their spread: training further is of no use."""
 
 
 @dataclass(frozen=True)

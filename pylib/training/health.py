@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from pylib.systems.mt4ssl import CollapseError
+from pylib.nn.loss import CollapseError
 
 log = logging.getLogger("train")
 

@@ -15,9 +15,9 @@ from pylib.corpus.errors import UserError
 from pylib.interop.transformers import state_to_transformers
 from pylib.nn.batch import Batch
 from pylib.nn.encoder import EncoderConfig
-from pylib.nn.loss import add_metrics, summarise
+from pylib.nn.loss import CollapseError, add_metrics, summarise
 from pylib.nn.masks import MaskConfig
-from pylib.systems.mt4ssl import MT4SSL, CollapseError, TargetsConfig
+from pylib.systems.mt4ssl import MT4SSL, TargetsConfig
 
 QUIET = {"dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0}
 TINY = EncoderConfig(conv_dim=16, dim=32, ffn_dim=64, layers=3, heads=4, pos_conv_groups=4, **QUIET)
