@@ -35,7 +35,7 @@ from pylib.nn.gaussian import (
     sequence_mean,
     sequence_sums,
 )
-from pylib.nn.loss import CollapseError, LossOutput, Metrics, number
+from pylib.nn.loss import CollapseError, LossOutput, number
 from pylib.nn.norms import send
 from pylib.nn.segment_nets import DenseDecoder, DenseEncoder, RecurrentDecoder, RecurrentEncoder
 from pylib.nn.segments import SegmentBatch
