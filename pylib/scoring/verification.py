@@ -1,0 +1,255 @@
+"""Speaker verification with the vectors of utterances: cosine, centred, LDA; intervals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pylib.corpus.errors import UserError
+from pylib.corpus.tables import names_some
+from pylib.scoring.eer import DetectionCost, Sweep
+from pylib.scoring.latents import SUFFIXES, Latents, check_same_model
+from pylib.scoring.lda import fit_lda
+from pylib.scoring.significance import MIN_SPEAKERS, SEED
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SvOptions:
+    """How trials are scored.
+
+    Attributes:
+        lda_dim: directions of the LDA, at most speakers - 1.
+        draws: of speakers, for the intervals.
+        seed: of the drawing.
+        cost: of minDCF.
+    """
+
+    lda_dim: int = 24
+    draws: int = 1000
+    seed: int = SEED
+    cost: DetectionCost = DetectionCost()
+
+
+@dataclass(frozen=True)
+class TrialSet:
+    """Trials as numbers.
+
+    Attributes:
+        enrol, test: (M,) rows of the matrix of vectors.
+        first, second: (M,) speakers of the two.
+        target: (M,) bool, the same speaker.
+        same_gender: (M,) bool; False where the gender is not known.
+        speakers: number of different speakers.
+        dropped: trials left out because an utterance has no vector.
+    """
+
+    enrol: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    target: npt.NDArray[np.bool_]
+    same_gender: npt.NDArray[np.bool_]
+    speakers: int
+    dropped: int
+
+
+def index_trials(trials: Any, latents: Latents, where: str | os.PathLike[str]) -> TrialSet:
+    """Trials `(enrol, test, target, gender)` as rows of `latents`.
+
+    Raises:
+        UserError: an utterance that the set does not have, a label that contradicts utt2spk, or no
+            trial left.
+    """
+    row = {utt: i for i, utt in enumerate(latents.utts)}
+    unknown = {
+        utt
+        for trial in trials
+        for utt in trial[:2]
+        if utt not in row and utt not in latents.without
+    }
+    if unknown:
+        raise UserError(
+            f"{os.fspath(where)}: {names_some(unknown)} not in {latents.where.parent}: use the "
+            "list that was made for this set (steps/make_trials.sh)"
+        )
+    kept = [t for t in trials if t[0] in row and t[1] in row]
+    if not kept:
+        raise UserError(f"{os.fspath(where)}: no trial has vectors for both utterances")
+    names = {name: i for i, name in enumerate(sorted(set(latents.speakers)))}
+    speaker = np.array([names[name] for name in latents.speakers])
+    enrol, test = (np.array([row[t[side]] for t in kept]) for side in (0, 1))
+    target = np.array([t[2] for t in kept], dtype=bool)
+    first, second = speaker[enrol], speaker[test]
+    wrong = np.flatnonzero((first == second) != target)
+    if len(wrong):
+        one, other, said = kept[wrong[0]][:3]
+        raise UserError(
+            f"{os.fspath(where)}: '{one}' and '{other}' are called "
+            f"{'target' if said else 'nontarget'}, utt2spk says otherwise ({len(wrong)} such): "
+            "make the list again from this set"
+        )
+    gender = np.array([t[3] == "same" for t in kept], dtype=bool)
+    present = len(np.unique(np.concatenate((first, second))))
+    return TrialSet(enrol, test, first, second, target, gender, present, len(trials) - len(kept))
+
+
+def backends(train: Latents, options: SvOptions) -> dict[str, Callable[[Matrix], Matrix]]:
+    """What is done to vectors before the cosine; everything fitted is fitted on `train`."""
+    mean = train.matrix.mean(axis=0)
+    projection = fit_lda(train.matrix, train.speakers, options.lda_dim)
+    return {
+        "cosine": lambda x: x,
+        "centred": lambda x: x - mean,
+        "lda": lambda x: (x - mean) @ projection,
+    }
+
+
+def cosine_scores(matrix: Matrix, trials: TrialSet) -> npt.NDArray[np.float64]:
+    """Cosine (M,) of the two vectors of each trial; 0 where one is 0."""
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    unit = matrix / np.maximum(lengths, 1e-12)
+    scores: npt.NDArray[np.float64] = np.einsum("md,md->m", unit[trials.enrol], unit[trials.test])
+    return scores.round(12)  # equal vectors tie, whatever the rounding of their products
+
+
+def speaker_weights(trials: TrialSet, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Weight (M,) of each trial when speaker s was drawn times[s] times.
+
+    A speaker drawn twice counts as two speakers with the same recordings, each with its own target
+    trials; trials between the two are left out.
+    """
+    product = times[trials.first] * times[trials.second]
+    weights: npt.NDArray[np.float64] = np.where(trials.target, times[trials.first], product)
+    return weights.astype(np.float64)
+
+
+def _part(trials: TrialSet, chosen: npt.NDArray[np.bool_]) -> TrialSet:
+    """The chosen trials."""
+    first, second = trials.first[chosen], trials.second[chosen]
+    return replace(
+        trials,
+        enrol=trials.enrol[chosen],
+        test=trials.test[chosen],
+        first=first,
+        second=second,
+        target=trials.target[chosen],
+        same_gender=trials.same_gender[chosen],
+        speakers=len(np.unique(np.concatenate((first, second)))),
+    )
+
+
+def _measure(
+    scores: npt.NDArray[np.float64], trials: TrialSet, options: SvOptions
+) -> dict[str, tuple[float, float | None, float | None]]:
+    """EER (percent) and minDCF with 95 % intervals over speakers, None below three speakers."""
+    sweep = Sweep(scores, trials.target)
+    values = {"eer": sweep.equal_error().eer, "min_dcf": sweep.min_dcf(options.cost)}
+    if trials.speakers < MIN_SPEAKERS:
+        return {name: (value, None, None) for name, value in values.items()}
+    rng = np.random.default_rng(options.seed)
+    names, index = np.unique(np.concatenate((trials.first, trials.second)), return_inverse=True)
+    drawn: dict[str, list[float]] = {"eer": [], "min_dcf": []}
+    for _ in range(options.draws):
+        chosen = np.zeros(int(names.max()) + 1, dtype=np.int64)
+        chosen[names] = rng.multinomial(len(names), np.full(len(names), 1.0 / len(names)))
+        weights = speaker_weights(trials, chosen)
+        if not weights[trials.target].any() or not weights[~trials.target].any():
+            continue  # one speaker only, or speakers without trials: no rate
+        drawn["eer"].append(sweep.equal_error(weights).eer)
+        drawn["min_dcf"].append(sweep.min_dcf(options.cost, weights))
+    found: dict[str, tuple[float, float | None, float | None]] = {}
+    for name, value in values.items():
+        if drawn[name]:
+            low, high = np.percentile(drawn[name], [2.5, 97.5])
+            found[name] = value, float(low), float(high)
+        else:
+            found[name] = value, None, None
+    return found
+
+
+def check_unseen(train: Latents, test: Latents) -> None:
+    """UserError where a speaker of the trials was fitted on."""
+    shared = set(train.speakers) & set(test.speakers)
+    if shared:
+        raise UserError(
+            f"{test.where.parent}: {names_some(shared)} also in {train.where.parent}: verify "
+            "speakers that nothing was fitted on"
+        )
+
+
+def verify(
+    train: Latents,
+    test: Latents,
+    trials: Any,
+    name: str,
+    where: str | os.PathLike[str],
+    file: str,
+    options: SvOptions | None = None,
+) -> dict[str, Any]:
+    """EER, EER of same-gender trials and minDCF of each back-end.
+
+    Args:
+        train: vectors of training speakers: mean and LDA are fitted on them.
+        test: vectors of the utterances of the trials, of other speakers.
+        trials: `(enrol, test, target, gender)` each.
+        name: `svector`, or `z1mean`, whose measures end in `_content`.
+        where: file of the trials, for messages.
+        file: where the result will be written, for the rows.
+        options: see `SvOptions`.
+
+    Returns:
+        {"results": rows, "details": ...}.
+
+    Raises:
+        UserError: another model, shared speakers, or trials that do not fit the set.
+    """
+    options = options or SvOptions()
+    check_same_model(train, test)
+    check_unseen(train, test)
+    chosen = index_trials(trials, test, where)
+    same = _part(chosen, chosen.same_gender)
+    both = bool(same.target.any()) and not bool(same.target.all())
+    ending = SUFFIXES[name]
+    rows = []
+    for backend, transform in backends(train, options).items():
+        scores = cosine_scores(transform(test.matrix), chosen)
+        found = _measure(scores, chosen, options)
+        found = {f"{measure}{ending}": value for measure, value in found.items()}
+        if both:
+            part = _measure(scores[chosen.same_gender], same, options)
+            found[f"eer_same_gender{ending}"] = part["eer"]
+        for measure, (value, low, high) in found.items():
+            count = same if "same_gender" in measure else chosen
+            rows.append(
+                {
+                    "system": test.origin["system"],
+                    "seed": test.origin.get("seed"),
+                    "set": test.set,
+                    "measure": measure,
+                    "decode": f"{name}/{backend}",
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "n": len(count.target),
+                    "file": file,
+                }
+            )
+    details = {
+        "latent": name,
+        "fitted_on": os.fspath(train.where),
+        "trials": os.fspath(where),
+        "targets": int(chosen.target.sum()),
+        "speakers": chosen.speakers,
+        "same_gender_trials": len(same.target),
+        "dropped_trials": chosen.dropped,
+        "options": asdict(options),
+        "origin": test.origin,
+    }
+    return {"results": rows, "details": details}
