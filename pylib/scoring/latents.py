@@ -90,8 +90,7 @@ def read_latents(directory: str | os.PathLike[str], name: str) -> Latents:
                 )
             rows.append(row)
     matrix = np.stack(rows)
-    finite: list[bool] = np.isfinite(matrix).all(axis=1).tolist()
-    bad = [utt for utt, good in zip(table, finite, strict=True) if not good]
+    bad = {list(table)[row] for row in np.argwhere(~np.isfinite(matrix))[:, 0]}
     if bad:
         raise UserError(f"{scp}: NaN or infinite numbers in {names_some(bad)}: look at the model")
     return Latents(

@@ -162,7 +162,7 @@ def probe_layers(
         judged, truth, owners = test.read(some, f"layers {some[0]}-{some[-1]}, judge")
         for layer in some:
             one, other = fitted.pop(0), judged.pop(0)
-            accuracy = _probe(one, phones, other, truth, owners, test, len(ids))
+            accuracy = probe_accuracy(one, phones, other, truth, owners, test, len(ids))
             quality = _cluster(one, other, truth, owners, test, len(ids), options)
             name, count = f"layer{layer}", len(truth)
             rows.append(row(identity, "phone_accuracy", name, accuracy, count, file))
@@ -170,7 +170,7 @@ def probe_layers(
     return rows
 
 
-def _probe(
+def probe_accuracy(
     features: Matrix,
     phones: npt.NDArray[np.int64],
     other: Matrix,
@@ -179,6 +179,17 @@ def _probe(
     test: PhoneFrames,
     classes: int,
 ) -> tuple[float, float, float]:
+    """Accuracy of a linear phone probe with its 95 % interval over speakers.
+
+    Args:
+        features: (F, D) to fit on.
+        phones: (F,) of them.
+        other: (G, D) to judge on.
+        truth: (G,) phones of them.
+        owners: (G,) index in `test.utts` of the utterance of each.
+        test: where they are from.
+        classes: number of phones.
+    """
     probe = LinearProbe(features, phones, classes)
     probe.fit(ProbeOptions())
     right = (probe.predict(other) == truth).astype(np.int64)
