@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Usage: steps/train.sh [options] <data-train> <data-dev> <exp-dir>
-# Trains a system: pre-training (MT4SSL, HuBERT, data2vec) or CTC fine-tuning, as the configuration
-# says. An unfinished run in <exp-dir> goes on where it was; a finished one is left alone. With
+# Trains a system: pre-training (MT4SSL, HuBERT, data2vec), CTC fine-tuning or FHVAE, as the
+# configuration says. An unfinished run in <exp-dir> goes on where it was; a finished one is left alone. With
 # --init the encoder's architecture is the checkpoint's. USR1 or TERM: checkpoint, exit 75.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
 cmd=local/run.sh # how to run jobs
-config=          # TOML file with the settings
+config=          # TOML file with the settings; several, parted by blanks: a later one overrides
 set=             # settings that override it: section.key=value, several parted by blanks or commas
 init=            # checkpoint whose encoder is the start
 seed=            # seed of the run, overrides run.seed

@@ -66,7 +66,8 @@ def main(argv: list[str]) -> int:
             f"{args.checkpoint}: a {config.system} model has no letters: fine-tune it first"
         )
     data = DataDir.load(args.data)
-    reader = InputReader(data, config.model, config.data.normalise)
+    reading = config.reading
+    reader = InputReader(data, config.encoder, reading.normalise, features=reading.features)
     lengths = {utt: reader.lengths[utt] for utt in data.utts}
     usable = {utt: n for utt, n in lengths.items() if reader.frames(n) > 0}
     too_short = sorted(lengths.keys() - usable.keys())

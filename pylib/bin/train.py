@@ -1,4 +1,4 @@
-"""Train a system: pre-training (MT4SSL and its parents) or CTC fine-tuning, as configured."""
+"""Train a system, as configured: pre-training (MT4SSL, its parents), CTC fine-tuning or FHVAE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("train", type=Path, help="data directory to train on")
     parser.add_argument("dev", type=Path, help="data directory to validate on")
     parser.add_argument("exp", type=Path, help="directory of the run; an unfinished run goes on")
-    parser.add_argument("--config", type=Path, help="TOML file")
+    parser.add_argument(
+        "--config", action="append", default=[], metavar="FILE",
+        help="TOML file; several, blank-separated or repeated, override the earlier ones",
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides",
         help="override one key of the configuration; may be repeated",
@@ -28,6 +31,11 @@ def _parser() -> argparse.ArgumentParser:
         "--plan", action="store_true", help="print batch, updates and memory, and do not train"
     )
     return parser
+
+
+def _files(text: str) -> list[Path]:
+    """The files of one --config; a name with a blank counts as one where there is such a file."""
+    return [Path(text)] if Path(text).exists() else [Path(word) for word in text.split()]
 
 
 def main(argv: list[str]) -> int:
@@ -44,7 +52,7 @@ def main(argv: list[str]) -> int:
             train=args.train,
             dev=args.dev,
             folder=args.exp,
-            config=args.config,
+            config=[path for text in args.config for path in _files(text)] or None,
             overrides=tuple(overrides),
             init=args.init,
             system_name=args.system_name,

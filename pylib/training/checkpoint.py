@@ -98,7 +98,7 @@ def load_system(
 
     payload = load(path)
     config = from_dict(payload["config"], str(path))
-    system = build_system(config, len(payload["vocab"] or ()))
+    system = build_system(config, len(payload["vocab"] or ()), payload.get("rows", 0))
     restore(system, payload["model"], str(path))
     return system.to(device).eval(), config, payload
 

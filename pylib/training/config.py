@@ -23,10 +23,12 @@ from pylib.corpus.errors import UserError
 from pylib.nn.encoder import EncoderConfig
 from pylib.nn.masks import MaskConfig
 from pylib.systems.ctc import CTCConfig
+from pylib.systems.fhvae import FHVAEConfig, ObjectiveConfig
 from pylib.systems.mt4ssl import TargetsConfig
-from pylib.training.settings import DataConfig, OptimConfig, RunConfig, neutral_keys
+from pylib.training.segment_settings import SegmentsConfig
+from pylib.training.settings import DataConfig, OptimConfig, RunConfig, added_keys, neutral_keys
 
-# Sections each system reads; all systems share the last four.
+# Sections each system reads; systems with an encoder share the last four, all the last two.
 SHARED: dict[str, type] = {
     "model": EncoderConfig,
     "data": DataConfig,
@@ -36,6 +38,13 @@ SHARED: dict[str, type] = {
 SYSTEMS: dict[str, dict[str, type]] = {
     "mt4ssl": {"targets": TargetsConfig, "mask": MaskConfig, **SHARED},
     "ctc": {"ctc": CTCConfig, **SHARED},
+    "fhvae": {
+        "fhvae": FHVAEConfig,
+        "objective": ObjectiveConfig,
+        "segments": SegmentsConfig,
+        "optim": OptimConfig,
+        "run": RunConfig,
+    },
 }
 SECTIONS: dict[str, type] = {name: cls for part in SYSTEMS.values() for name, cls in part.items()}
 
@@ -45,13 +54,33 @@ class TrainConfig:
     """The resolved configuration of a run. Sections the system does not read are None."""
 
     system: str
-    model: EncoderConfig
-    data: DataConfig
     optim: OptimConfig
     run: RunConfig
+    model: EncoderConfig | None = None
+    data: DataConfig | None = None
     targets: TargetsConfig | None = None
     mask: MaskConfig | None = None
     ctc: CTCConfig | None = None
+    fhvae: FHVAEConfig | None = None
+    objective: ObjectiveConfig | None = None
+    segments: SegmentsConfig | None = None
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """[model] of a system that has an encoder."""
+        assert self.model is not None, self.system
+        return self.model
+
+    @property
+    def reading(self) -> DataConfig:
+        """[data] of a system that reads whole utterances."""
+        assert self.data is not None, self.system
+        return self.data
+
+    @property
+    def prefetch(self) -> int:
+        """Batches prepared ahead of the loop."""
+        return self.reading.prefetch if self.segments is None else self.segments.prefetch
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dict of JSON types: {"system": ..., section: {key: value}}."""
@@ -69,6 +98,9 @@ class TrainConfig:
         for name, cls in SYSTEMS[self.system].items():
             for key in neutral_keys(cls):
                 del result[name][key]
+            for key, default in added_keys(cls).items():
+                if result[name][key] == _plain(default):
+                    del result[name][key]
         return result
 
     def hash(self) -> str:
@@ -84,17 +116,24 @@ class LoadedConfig:
     origins: Mapping[str, str]
 
 
-def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Read a TOML configuration file and apply `section.key=value` overrides.
+def load_config(
+    path: str | Path | Sequence[str | Path] | None, overrides: Sequence[str] = ()
+) -> LoadedConfig:
+    """Read TOML configuration files and apply `section.key=value` overrides.
 
-    path: the file; None = defaults and overrides only.
+    path: the file, or several of which a later one overrides an earlier one, as if it extended
+        them; None = defaults and overrides only.
     Raises UserError naming file, line and key.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     inherited: set[str] = set()
-    if path is not None:
-        values, origins, inherited = _read(Path(path), ())
+    paths = [path] if isinstance(path, str | Path) else list(path or ())
+    for one in paths:
+        more, where, handed_down = _read(Path(one), ())
+        inherited = (inherited | set(values) | handed_down) - (set(more) - handed_down)
+        values |= more
+        origins |= where
     for text in overrides:
         key, value = _parse_override(text)
         values[key] = value

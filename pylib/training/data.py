@@ -11,6 +11,7 @@ import numpy as np
 
 from pylib.corpus.datadir import DataDir
 from pylib.corpus.errors import UserError
+from pylib.nn.batch import Batch
 from pylib.nn.masks import MaskConfig
 from pylib.training.batches import BatchPlan
 from pylib.training.config import TrainConfig
@@ -48,6 +49,10 @@ class SpeechSet:
     identity: str
     labels: dict | None
 
+    def batch(self, index: int) -> Batch:
+        """Micro-batch `index`."""
+        return self.make(self.plan.batch(index))
+
     @property
     def hours(self) -> float:
         """Hours of audio in the utterances that are used."""
@@ -69,7 +74,13 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
         UserError: what the system needs is missing or does not fit the model.
     """
     data = DataDir.load(path)
-    reader = InputReader(data, config.model, config.data.normalise, config.data.cache_gb)
+    reader = InputReader(
+        data,
+        config.encoder,
+        config.reading.normalise,
+        config.reading.cache_gb,
+        config.reading.features,
+    )
     ctc = config.system == "ctc"
     frames = {utt: reader.frames(reader.lengths[utt]) for utt in data.utts}
     utts = [utt for utt in data.utts if frames[utt] > 0]
@@ -77,7 +88,7 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
     if not utts:
         raise UserError(f"{path}: no utterance is long enough for one frame: check the audio")
     lengths = np.array([reader.lengths[utt] for utt in utts], dtype=np.int64)
-    settings = config.data
+    settings = config.reading
     if not training:
         settings = replace(settings, crop="start", tie_seconds=1 / reader.rate)
         if ctc:
@@ -106,7 +117,7 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
     return SpeechSet(
         path=Path(path),
         plan=plan,
-        make=BatchMaker(reader, utts, labels, tokens, config.data.threads),
+        make=BatchMaker(reader, utts, labels, tokens, settings.threads),
         utts=utts,
         text={utt: data.text[utt] for utt in data.utts if utt in data.text} if data.text else {},
         unusable=unusable if ctc and not training else (),
@@ -156,7 +167,7 @@ def _content(meta: dict) -> dict:
 def _tell_dropped(
     path: str | Path, plan: BatchPlan, utts: list[str], unusable: int, config: TrainConfig
 ) -> None:
-    limits = config.data
+    limits = config.reading
     for rows, text in (
         (plan.dropped_short, f"shorter than {limits.min_seconds:g} s"),
         (plan.dropped_long, f"longer than {limits.max_seconds:g} s"),

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 
 from pylib.nn.batch import PAD_LABEL, Batch
-from pylib.training.batches import BatchPlan, PlannedBatch
+from pylib.training.batches import PlannedBatch
 from pylib.training.inputs import InputReader
 from pylib.training.targets import LabelStore
 
@@ -109,15 +110,15 @@ class Loader:
     def __init__(
         self,
         indices: Iterable[int],
-        plan: BatchPlan,
-        make: Callable[[PlannedBatch], Batch],
+        plan: Any,
+        make: Callable[[Any], Any],
         ahead: int,
         pin: bool = False,
     ) -> None:
         """
         Args:
             indices: global micro-batch indices, in order.
-            plan, make: what they are, and as tensors.
+            plan, make: what they are (`BatchPlan`, `SegmentPlan`), and as tensors.
             ahead: batches held ready.
             pin: page-locked memory, for accelerators.
         """
@@ -148,7 +149,7 @@ class Loader:
                 continue
         return False
 
-    def next(self) -> tuple[int, Batch]:
+    def next(self) -> tuple[int, Any]:
         """The next (global index, batch). Raises what the reading raised."""
         began = time.perf_counter()
         item = self._queue.get()

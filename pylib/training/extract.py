@@ -58,17 +58,27 @@ class LayerExtractor:
         """
         self.device = pick_device(device)
         system, config, _ = load_system(Path(checkpoint), self.device)
+        if config.model is None:
+            raise UserError(
+                f"{checkpoint}: a {config.system} model has no layers to read: use "
+                "steps/dump_latents.sh"
+            )
         encoder = system.encoder
         assert isinstance(encoder, Encoder)
         self.encoder, self._config = encoder, config
         self._checkpoint = Path(checkpoint)
-        self.layers = config.model.layers
+        self.layers = config.encoder.layers
         self.rate = float(encoder.frame_rate)
         self._open(data)
 
     def _open(self, data: str | os.PathLike[str]) -> None:
         config = self._config
-        self._reader = InputReader(DataDir.load(data), config.model, config.data.normalise)
+        self._reader = InputReader(
+            DataDir.load(data),
+            config.encoder,
+            config.reading.normalise,
+            features=config.reading.features,
+        )
         self.utts = self._reader.data.utts
 
     def over(self, data: str | os.PathLike[str]) -> LayerExtractor:
@@ -80,7 +90,7 @@ class LayerExtractor:
     def meta(self, layer: int) -> dict[str, Any]:
         """Description of the features of a layer: everything that decides what the numbers mean."""
         self.require_layer(layer)
-        model = self._config.model
+        model = self._config.encoder
         return {
             "kind": "hidden",
             "dim": model.dim,
@@ -92,7 +102,7 @@ class LayerExtractor:
             "checkpoint_sha256": sha256_file(self._checkpoint),
             "system": self._config.system,
             "frontend": model.frontend,
-            "input_normalised": self._config.data.normalise,
+            "input_normalised": self._config.reading.normalise,
         }
 
     def require_layer(self, layer: int) -> None:

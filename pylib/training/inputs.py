@@ -40,20 +40,26 @@ class InputReader:
     """
 
     def __init__(
-        self, data: DataDir, model: EncoderConfig, normalise: bool, cache_gb: float = 0.0
+        self,
+        data: DataDir,
+        model: EncoderConfig,
+        normalise: bool,
+        cache_gb: float = 0.0,
+        features: str = "feats",
     ) -> None:
         """
         Args:
-            data: the data directory; `feats.scp` is used by filter-bank models.
+            data: the data directory; `<features>.scp` is used by filter-bank models.
             model: `frontend`, `fbank_dim` and `fbank_stack` are read.
             normalise: zero mean and unit variance over the whole utterance (each filter-bank
                 channel for itself).
             cache_gb: memory for what was read, in GB; 0 = read anew each time.
+            features: name of the scp and json. Only `feats` must be filter banks.
 
         Raises:
             UserError: no features, or of another kind, dimension or rate.
         """
-        self.data, self.model, self.normalise = data, model, normalise
+        self.data, self.model, self.normalise, self.features = data, model, normalise, features
         self._room = int(cache_gb * 1e9)
         self._cache: dict[str, Floats] = {}
         self._scp: dict[str, str] = {}
@@ -63,8 +69,12 @@ class InputReader:
             self.lengths = dict(data.utt2num_samples)
         else:
             self.rate, self.hop = FBANK_RATE, model.fbank_stack
-            self._scp = _open_features(data, model)
-            self.lengths = _frame_counts(data)
+            self._scp = _open_features(data, model, features)
+            self.lengths = (
+                _frame_counts(data)
+                if features == "feats"
+                else {u: self._arks.reader.header(self._scp[u], u).shape[0] for u in data.utts}
+            )
         self.frame_rate = self.rate / self.hop
 
     def frames(self, length: int) -> int:
@@ -93,8 +103,9 @@ class InputReader:
             value = as_float(self._arks.reader.read(rx, utt), rx, utt)
             if value.ndim != 2 or value.shape[1] != self.model.fbank_dim:
                 raise UserError(
-                    f"{self.data.path}/feats.scp: {utt}: features of shape {value.shape}, expected "
-                    f"(frames, {self.model.fbank_dim}): make the features again"
+                    f"{self.data.path}/{self.features}.scp: {utt}: features of shape "
+                    f"{value.shape}, expected (frames, {self.model.fbank_dim}): make the features "
+                    "again"
                 )
         if len(value) != self.lengths[utt]:
             raise UserError(
@@ -135,18 +146,20 @@ def normalise(value: Floats) -> Floats:
     return ((wide - mean) / np.sqrt(variance + 1e-5)).astype(np.float32)
 
 
-def _open_features(data: DataDir, model: EncoderConfig) -> dict[str, str]:
-    meta, scp = open_derived(data.path, "feats")
-    for key, expected in (("kind", "fbank"), ("dim", model.fbank_dim), ("rate", FBANK_RATE)):
+def _open_features(data: DataDir, model: EncoderConfig, stem: str) -> dict[str, str]:
+    meta, scp = open_derived(data.path, stem)
+    wanted = [("kind", "fbank")] if stem == "feats" else []
+    for key, expected in (*wanted, ("dim", model.fbank_dim), ("rate", FBANK_RATE)):
         if meta.get(key) != expected:
+            fix = "make fbank features again with steps/make_feats.sh"
             raise UserError(
-                f"{data.path}/feats.json: {key} = {meta.get(key)!r}, the model expects "
-                f"{expected!r}: make fbank features again with steps/make_feats.sh"
+                f"{data.path}/{stem}.json: {key} = {meta.get(key)!r}, the model expects "
+                f"{expected!r}: {fix if stem == 'feats' else 'set model.fbank_dim, or other data'}"
             )
     missing = [utt for utt in data.utts if utt not in scp]
     if missing:
         raise UserError(
-            f"{data.path}/feats.scp: {len(missing)} of {len(data.utts)} utterances have no "
+            f"{data.path}/{stem}.scp: {len(missing)} of {len(data.utts)} utterances have no "
             f"features, the first is {missing[0]}: run steps/make_feats.sh again or "
             "steps/fix_data_dir.sh"
         )

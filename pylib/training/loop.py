@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pylib.training.health import Monitor, TrainingStopped
 from pylib.training.logs import MetricsFile, ProgressLine
 from pylib.training.reduce import reduce_metrics
 from pylib.training.schedules import learning_rate
+from pylib.training.segment_data import SegmentSet
 from pylib.training.signals import StopRequest
 from pylib.training.step import NonFiniteError, Updater, make_optimizer
 from pylib.training.validation import Interrupted, validate
@@ -79,8 +80,8 @@ class Trainer:
         self,
         config: TrainConfig,
         system: nn.Module,
-        train: SpeechSet,
-        dev: SpeechSet | None,
+        train: SpeechSet | SegmentSet,
+        dev: SpeechSet | SegmentSet | None,
         folder: Path,
         where: Processes,
         about: Mapping[str, Any],
@@ -95,15 +96,16 @@ class Trainer:
             about: plain values that go into each checkpoint: provenance, identity, vocab.
         """
         self.config, self.train, self.dev = config, train, dev
-        # What a system may have besides forward: update, set_update, after_update, health.
+        # What a system may have besides forward: update, set_update, before_update, after_update,
+        # health.
         self.system: Any = system
         self.folder, self.where, self.about = folder, where, about
         self.progress = Progress()
         self.accumulate = where.share(config.optim.micro_batches)
         self.optimizer = make_optimizer(system, config.optim)
         self.updater = Updater(system, self.optimizer, config.optim, config.run, where)
-        guard = 0 if config.targets is None else config.targets.guard_after
-        self.monitor = Monitor(system, guard)
+        guarded = config.targets or config.objective
+        self.monitor = Monitor(system, guarded.guard_after if guarded else 0)
         self.measure = best_measure(config)
         self._files: MetricsFile | None = None
         self._clock = time.monotonic()
@@ -171,7 +173,7 @@ class Trainer:
                 self.progress.update, optim.updates, self.accumulate, self.where.rank,
                 self.where.world,
             ),
-            self.train.plan, self.train.make, self.config.data.prefetch,
+            self.train.plan, self.train.make, self.config.prefetch,
             pin=self.where.device.type == "cuda",
         )  # fmt: skip
         line = ProgressLine(optim.updates)
@@ -229,6 +231,8 @@ class Trainer:
             batches.append((index, batch.to(device, non_blocking=True)))
         rate = learning_rate(update, self.config.optim)
         try:
+            if hasattr(self.system, "before_update"):
+                self._before_update(batches)
             result = self.updater.update(batches, rate, bool(stop))
         except NonFiniteError as error:
             raise TrainingStopped(f"update {update + 1}: {error}") from None
@@ -245,6 +249,14 @@ class Trainer:
         interval.norm_sum += result.grad_norm
         interval.norm_max = max(interval.norm_max, result.grad_norm)
         return result.stop
+
+    def _before_update(self, batches: Sequence[tuple[int, Any]]) -> None:
+        """Let the system do what comes before gradients, the same in every process."""
+        with self.updater.autocast():
+            self.system.before_update([batch for _, batch in batches], self.optimizer)
+        if self.where.world > 1:
+            for item in self.system.parameters():
+                self.where.broadcast_(item.data)
 
     def _log(self, interval: Interval, waited: float, line: ProgressLine) -> Interval:
         """Write one line of metrics, look after the health, start a new interval."""
@@ -275,7 +287,7 @@ class Trainer:
             record["loss_scale"] = self.updater.scale
         if self._files is not None:
             self._files.write(record)
-            names = ("loss", "accuracy", "mse", "lr")
+            names = ("loss", "bound", "accuracy", "mse", "lr")
             shown = {name: numbers[name] for name in names if name in numbers}
             shown["audio/s"] = interval.units / rate / elapsed
             line.show(update, shown)
@@ -320,7 +332,9 @@ class Trainer:
         if not self.measure:
             return False
         progress, value = self.progress, numbers[self.measure]
-        if progress.best is None or value < progress.best:
+        # A bound of the likelihood is the better the higher, everything else the lower.
+        sign = -1 if self.measure == "bound" else 1
+        if progress.best is None or sign * value < sign * progress.best:
             progress.best, progress.best_update, progress.not_better = (
                 value, progress.update, 0,
             )  # fmt: skip
@@ -333,7 +347,7 @@ def best_measure(config: TrainConfig) -> str:
     """Name of the measure that chooses checkpoint_best, or "" for none."""
     chosen = config.run.best_metric
     if chosen == "auto":
-        return "wer" if config.system == "ctc" else ""
+        return {"ctc": "wer", "fhvae": "bound"}.get(config.system, "")
     return "" if chosen == "none" else chosen
 
 

@@ -8,33 +8,42 @@ from pylib.training.build import parameters
 from pylib.training.config import TrainConfig
 from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
+from pylib.training.segment_data import SegmentSet
+from pylib.training.segment_plan import SegmentPlan
 
 
 def describe(
     config: TrainConfig,
     system: nn.Module,
-    train: SpeechSet,
-    dev: SpeechSet | None,
+    train: SpeechSet | SegmentSet,
+    dev: SpeechSet | SegmentSet | None,
     where: Processes,
 ) -> list[str]:
     """Lines on model, data, effective batch, updates, memory and the constants in updates."""
-    plan, optim = train.plan, config.optim
-    micro = optim.micro_batches
-    per_batch = plan.seconds_per_epoch / plan.batches_per_epoch
-    per_epoch = plan.batches_per_epoch / micro
+    optim, plan = config.optim, train.plan
     lines = [
         f"system {config.system}: {parameters(system):,} trainable parameters, "
         f"precision {config.run.precision}, {where.world} process(es) on {where.device.type}, "
         f"seed {config.run.seed}",
-        f"train {train.path}: {len(plan.kept)} utterances, {train.hours:.2f} h; "
-        f"{100 * plan.waste:.1f} % lost to {'cropping' if plan.crop else 'padding'}",
     ]
+    if isinstance(train, SegmentSet):
+        lines += _segments(config, train)
+    else:
+        lines.append(
+            f"train {train.path}: {len(train.plan.kept)} utterances, {train.hours:.2f} h; "
+            f"{100 * train.plan.waste:.1f} % lost to "
+            f"{'cropping' if train.plan.crop else 'padding'}"
+        )
     if dev is not None:
         lines.append(f"dev {dev.path}: {len(dev.utts)} utterances, {dev.hours:.2f} h")
+    micro = optim.micro_batches
+    per_batch = plan.seconds_per_epoch / plan.batches_per_epoch
+    per_epoch = plan.batches_per_epoch / micro
+    most = per_batch if config.data is None else config.data.batch_seconds
     lines += [
         f"batch: {per_batch / 60 * micro:.2f} minutes of audio an update ({per_batch:.1f} s x "
         f"{micro} micro-batches over {where.world} process(es); at most "
-        f"{config.data.batch_seconds * micro / 60:.2f})",
+        f"{most * micro / 60:.2f})",
         f"updates: {optim.updates:,} = {optim.updates / per_epoch:.1f} epochs of "
         f"{per_epoch:.1f} updates, {optim.updates * per_batch * micro / 3600:.1f} h of audio; "
         f"schedule {optim.schedule}, peak rate {optim.lr:g}",
@@ -51,6 +60,25 @@ def describe(
     if config.ctc is not None and config.ctc.freeze_updates:
         lines.append(f"encoder frozen for the first {config.ctc.freeze_updates:,} updates")
     return lines
+
+
+def _segments(config: TrainConfig, train: SegmentSet) -> list[str]:
+    """Lines on a training set of segments: its table, its passes, its batches."""
+    settings, plan = config.segments, train.plan
+    assert settings is not None and isinstance(plan, SegmentPlan)
+    whose = "speakers" if plan.by_speaker else "utterances"
+    again = ", estimated anew in each pass" if plan.hierarchical else ""
+    batch = (
+        f"{settings.speakers} speakers x {settings.utterances} utterances x {settings.segments}"
+        if settings.speakers
+        else "drawn at random"
+    )
+    return [
+        f"train {train.path}: {len(train.utts)} utterances of {len(train.names)} speakers, "
+        f"{train.hours:.2f} h; features {settings.features}",
+        f"table: {plan.rows:,} {whose}{again}; passes over {plan.cached:,} of "
+        f"{len(train.utts):,} utterances, {settings.batch_size} segments a batch, {batch}",
+    ]
 
 
 def _memory(system: nn.Module) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ import torch
 
 from pylib.corpus.atomic import sha256_file, write_json
 from pylib.corpus.errors import UserError
+from pylib.systems.ctc import CTC
+from pylib.systems.fhvae import FHVAE, ObjectiveConfig
+from pylib.systems.mt4ssl import MT4SSL
 from pylib.training import checkpoint
 from pylib.training.build import adopt, build_system, parameters, start_from
 from pylib.training.config import LoadedConfig, TrainConfig, differences, load_config
@@ -24,9 +27,12 @@ from pylib.training.logs import open_log
 from pylib.training.loop import Preempted, Trainer, best_measure, peak_memory_gb
 from pylib.training.plan import describe
 from pylib.training.provenance import code_version, versions
+from pylib.training.segment_data import SegmentSet, check_sets, open_segments
 from pylib.training.signals import EXIT_PREEMPTED, StopRequest, stop_on_signals
 
 log = logging.getLogger("train")
+
+Sets = tuple[SpeechSet, SpeechSet | None] | tuple[SegmentSet, SegmentSet | None]
 
 PREEMPTED = "preempted"  # left by exit 75; torchrun turns that status into 1
 
@@ -38,7 +44,7 @@ class Request:
     train: Path
     dev: Path
     folder: Path
-    config: Path | None = None
+    config: Path | Sequence[Path] | None = None
     overrides: tuple[str, ...] = ()
     init: Path | None = None
     system_name: str = ""
@@ -116,11 +122,20 @@ def _check_measure(config: TrainConfig) -> None:
     measure = best_measure(config)
     if config.system != "ctc" and measure in ("wer", "cer"):
         raise UserError(f"run.best_metric = {measure}: pre-training has none: use loss or none")
+    if config.system != "fhvae" and measure == "bound":
+        raise UserError("run.best_metric = bound: only fhvae has one: use loss or none")
     if config.run.patience and not (measure and config.run.validate_every):
         raise UserError("run.patience needs run.best_metric and run.validate_every")
 
 
-def _open_sets(request: Request, config: TrainConfig) -> tuple[SpeechSet, SpeechSet | None]:
+def _open_sets(request: Request, config: TrainConfig) -> Sets:
+    if config.segments is not None:
+        segments = open_segments(request.train, config, training=True)
+        if not config.run.validate_every:
+            return segments, None
+        other = open_segments(request.dev, config, training=False)
+        check_sets(segments, other)
+        return segments, other
     train_set = open_set(request.train, config, training=True)
     if not config.run.validate_every:
         return train_set, None
@@ -132,7 +147,7 @@ def _open_sets(request: Request, config: TrainConfig) -> tuple[SpeechSet, Speech
 def _identity(
     request: Request,
     config: TrainConfig,
-    sets: tuple[SpeechSet, SpeechSet | None],
+    sets: Sets,
 ) -> dict[str, Any]:
     """What must be equal for a run to go on: settings, data, first weights, batch size."""
     return {
@@ -149,13 +164,13 @@ def _trainer(
     request: Request,
     config: TrainConfig,
     init: Mapping[str, Any] | None,
-    sets: tuple[SpeechSet, SpeechSet | None],
+    sets: Sets,
     identity: Mapping[str, Any],
     where: Processes,
 ) -> Trainer:
     torch.manual_seed(config.run.seed)
     vocab = vocabulary(config)
-    system = build_system(config, len(vocab))
+    system = _fresh(config, sets[0])
     if init is not None:
         start_from(system, init, str(request.init))
     system.to(where.device)
@@ -176,10 +191,28 @@ def _trainer(
     }
     about = {
         "vocab": list(vocab) or None,
+        **_about_segments(sets[0]),
         "identity": checkpoint.plain(identity),
         "provenance": checkpoint.plain(provenance),
     }
-    return Trainer(config, system, *sets, request.folder, where, about)
+    return Trainer(config, system, sets[0], sets[1], request.folder, where, about)
+
+
+def _fresh(config: TrainConfig, train_set: SpeechSet | SegmentSet) -> CTC | MT4SSL | FHVAE:
+    """The system with fresh weights, and with the statistics of its training set where it has."""
+    if not isinstance(train_set, SegmentSet):
+        return build_system(config, len(vocabulary(config)))
+    system = build_system(config, rows=train_set.rows)
+    assert isinstance(system, FHVAE) and train_set.mean is not None
+    system.set_normalisation(torch.as_tensor(train_set.mean), torch.as_tensor(train_set.std))
+    return system
+
+
+def _about_segments(train_set: SpeechSet | SegmentSet) -> dict[str, Any]:
+    """What a checkpoint of a segment system needs to be read without its data: rows, features."""
+    if not isinstance(train_set, SegmentSet):
+        return {}
+    return {"rows": train_set.rows, "features": checkpoint.plain(dict(train_set.meta))}
 
 
 def _resume(trainer: Trainer, identity: Mapping[str, Any]) -> bool:
@@ -204,6 +237,8 @@ def _system_name(request: Request, config: TrainConfig, init: Mapping[str, Any] 
         return request.system_name
     if config.system == "ctc":
         return "scratch" if init is None else str(init["provenance"]["system_name"])
+    if config.objective is not None:
+        return _fhvae_name(config.objective)
     assert config.targets is not None
     if config.targets.offline_weight == 0:
         return "data2vec"
@@ -212,7 +247,17 @@ def _system_name(request: Request, config: TrainConfig, init: Mapping[str, Any] 
     return "hubert" if config.targets.offline_head == "cosine" else "offte"
 
 
-def _record(request: Request, trainer: Trainer, train_set: SpeechSet) -> None:
+def _fhvae_name(objective: ObjectiveConfig) -> str:
+    """fhvae or cfhvae (contrastive), and what sets it apart from the default."""
+    name = "fhvae" if objective.contrast == "none" else "cfhvae"
+    if objective.contrast not in ("none", "supcon"):
+        name += f"_{objective.contrast}"
+    name += "_speaker" if objective.table == "speaker" else ""
+    name += f"_a{objective.alpha:g}"
+    return name + ("_shuffled" if objective.shuffle_speakers else "")
+
+
+def _record(request: Request, trainer: Trainer, train_set: SpeechSet | SegmentSet) -> None:
     """run.json: what this run was and what it took."""
     if not trainer.where.first:
         return
@@ -247,9 +292,9 @@ def _record(request: Request, trainer: Trainer, train_set: SpeechSet) -> None:
 
 def _print_plan(request: Request, config: TrainConfig, where: Processes) -> int:
     sets = _open_sets(request, config)
-    system = build_system(config, len(vocabulary(config)))
+    system = _fresh(config, sets[0])
     if where.first:
-        print("\n".join(describe(config, system, *sets, where)))
+        print("\n".join(describe(config, system, sets[0], sets[1], where)))
     return 0
 
 

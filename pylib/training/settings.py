@@ -15,10 +15,20 @@ def neutral(default: Any) -> Any:
     return field(default=default, metadata={"neutral": True})
 
 
+def added(default: Any) -> Any:
+    """A field that older runs lack: at its default, which is what they did, it is not part of what
+    a run is known by."""
+    return field(default=default, metadata={"added": True})
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """What is read and how batches are formed."""
 
+    # Features that a model with frontend = "fbank" reads: name of the scp and json in the data
+    # directory. Others than `feats` may be of any kind of model.fbank_dim numbers at 100 Hz:
+    # logmel, z1, z2 ...
+    features: str = added("feats")
     # Where the crop of a pre-training batch starts: `start` (MT4SSL) or a random multiple of the
     # hop with the labels cropped alike (data2vec, HuBERT: `random_crop`). CTC never crops.
     crop: Literal["start", "random_aligned"] = "start"
@@ -43,8 +53,8 @@ class DataConfig:
     threads: int = neutral(2)
 
     def __post_init__(self) -> None:
-        _positive(self, "batch_seconds", "tie_seconds", "prefetch", "threads")
-        _not_negative(self, "min_seconds", "max_seconds", "cache_gb")
+        positive(self, "batch_seconds", "tie_seconds", "prefetch", "threads")
+        not_negative(self, "min_seconds", "max_seconds", "cache_gb")
         if 0 < self.max_seconds < self.min_seconds:
             raise ValueError("max_seconds is below min_seconds: no utterance would be left")
         if self.max_seconds > self.batch_seconds:
@@ -74,9 +84,9 @@ class OptimConfig:
     micro_batches: int = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "eps", "updates", "micro_batches")
-        _not_negative(self, "weight_decay", "clip_norm", "warmup", "hold", "decay", "init_scale")
-        _positive(self, "final_scale")
+        positive(self, "lr", "eps", "updates", "micro_batches")
+        not_negative(self, "weight_decay", "clip_norm", "warmup", "hold", "decay", "init_scale")
+        positive(self, "final_scale")
         if any(not 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), got {list(self.betas)}")
         if self.schedule == "tri_stage" and abs(self.warmup + self.hold + self.decay - 1) > 1e-6:
@@ -100,17 +110,22 @@ class RunConfig:
     validate_every: int = 1000  # updates between two validations; 0 = never
     validate_after: int = 0  # no validation before this update (`validate_after_updates`)
     # Measure of checkpoint_best: auto = wer for CTC and none for pre-training, whose losses are
-    # not comparable over time (`best_checkpoint_metric`).
-    best_metric: Literal["auto", "none", "wer", "cer", "loss"] = "auto"
+    # not comparable over time; bound for FHVAE (`best_checkpoint_metric`).
+    best_metric: Literal["auto", "none", "wer", "cer", "loss", "bound"] = "auto"
     # Stop after this many validations without a better best_metric; 0 = off (`patience`).
     patience: int = 0
     tensorboard: bool = neutral(True)  # event files beside metrics.jsonl (`tensorboard_logdir`)
 
     def __post_init__(self) -> None:
-        _positive(self, "log_every", "save_every")
-        _not_negative(self, "seed", "validate_every", "validate_after", "patience")
+        positive(self, "log_every", "save_every")
+        not_negative(self, "seed", "validate_every", "validate_after", "patience")
         if self.keep < -1:
             raise ValueError(f"keep must be -1 (all), 0 or more, got {self.keep}")
+
+
+def added_keys(config_class: type) -> dict[str, Any]:
+    """Fields that older runs lack -> the default that stands for their absence."""
+    return {item.name: item.default for item in fields(config_class) if item.metadata.get("added")}
 
 
 def neutral_keys(config_class: type) -> set[str]:
@@ -118,13 +133,15 @@ def neutral_keys(config_class: type) -> set[str]:
     return {item.name for item in fields(config_class) if item.metadata.get("neutral")}
 
 
-def _positive(config: Any, *names: str) -> None:
+def positive(config: Any, *names: str) -> None:
+    """Raise ValueError for the first of the named fields that is not above 0."""
     for name in names:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be above 0, got {getattr(config, name)}")
 
 
-def _not_negative(config: Any, *names: str) -> None:
+def not_negative(config: Any, *names: str) -> None:
+    """Raise ValueError for the first of the named fields that is below 0."""
     for name in names:
         if not getattr(config, name) >= 0:
             raise ValueError(f"{name} must be 0 or more, got {getattr(config, name)}")

@@ -16,6 +16,7 @@ from pylib.systems.ctc import CTC
 from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
 from pylib.training.reduce import reduce_metrics
+from pylib.training.segment_data import SegmentSet
 from pylib.training.step import Updater, seed_micro
 from pylib.units.letters import BLANK, decode
 
@@ -28,7 +29,7 @@ class Interrupted(Exception):
 
 def validate(
     system: nn.Module,
-    dev: SpeechSet,
+    dev: SpeechSet | SegmentSet,
     updater: Updater,
     where: Processes,
     stop: Callable[[], bool] = lambda: False,
@@ -50,16 +51,17 @@ def validate(
             for index in indices:
                 if where.world == 1 and stop():
                     raise Interrupted
-                batch = dev.make(dev.plan.batch(index)).to(where.device)
                 seed_micro(_SEED, index, generator)
                 with updater.autocast():
-                    if isinstance(system, CTC):
+                    if isinstance(dev, SpeechSet) and isinstance(system, CTC):
+                        batch = dev.batch(index).to(where.device)
                         parts.append(_recognise(system, batch, dev))
                     else:
-                        parts.append(system(batch, generator).metrics)
+                        given = dev.batch(index).to(where.device)
+                        parts.append(system(given, generator).metrics)
     finally:
         system.train()
-    if dev.unusable and where.rank == 0:
+    if isinstance(dev, SpeechSet) and dev.unusable and where.rank == 0:
         parts.append(_missed(dev.unusable, dev.text))
     total = add_metrics(parts)
     return summarise(reduce_metrics(total, where) if shared else total)
