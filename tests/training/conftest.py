@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.training.helpers import PRETRAIN, make_set, toml
+from tests.training.segment_helpers import make_segment_set
 
 
 @pytest.fixture
@@ -18,6 +19,16 @@ def sets(tmp_path: Path) -> tuple[Path, Path]:
     rng = np.random.default_rng(0)
     train = make_set(tmp_path, "train", list(rng.uniform(0.8, 3.5, 24)), 1)
     dev = make_set(tmp_path, "dev", list(rng.uniform(0.8, 3.5, 6)), 2)
+    return train, dev
+
+
+@pytest.fixture
+def segment_sets(tmp_path: Path) -> tuple[Path, Path]:
+    """Training set of 4 speakers x 3 utterances and development set of 4 x 1, log-mel of 8 bins."""
+    rng = np.random.default_rng(0)
+    frames = {f"s{i}": rng.integers(60, 140, 3).tolist() for i in range(4)}
+    train = make_segment_set(tmp_path, "train", frames, 1, cmvn=True)
+    dev = make_segment_set(tmp_path, "dev", {f"s{i}": [50 + 10 * i] for i in range(4)}, 2)
     return train, dev
 
 
