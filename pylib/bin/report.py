@@ -10,6 +10,7 @@ from typing import Any
 
 from pylib.bin.entry import run
 
+Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,6 +20,36 @@ def _machine() -> dict[str, Any]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
     }
+
+
+def _readme_text(rows: list[Row], where: str) -> str:
+    """Error rates; of latents and conversion, the few measures that tell most."""
+    from pylib.scoring.measure_tables import LEGEND, has_directions, key_table, markdown_table
+    from pylib.scoring.readme import format_markdown_table
+    from pylib.scoring.result_tables import error_table
+
+    if has_directions(rows):
+        return f"{LEGEND.split('.')[0]}; {where}.\n\n{markdown_table(key_table(rows))}"
+    table = format_markdown_table(error_table(rows, "wer"))
+    return f"WER in %, with 95 % intervals; {where}.\n\n{table}"
+
+
+def _print_tables(rows: list[Row]) -> None:
+    """Error rates, or all tables of latents and conversion."""
+    from pylib.scoring.measure_tables import LEGEND, sections, text_table
+    from pylib.scoring.result_tables import error_table, format_text_table
+
+    chapters = sections(rows)
+    if chapters:
+        print(LEGEND)
+        for section in chapters:
+            print(f"\n{section.title.upper()}\n")
+            print("\n".join(text_table(table) for table in section.tables), end="")
+        return
+    for measure in ("wer", "cer"):
+        table = error_table(rows, measure)
+        if table["lines"]:
+            print(format_text_table(table), end="")
 
 
 def main(argv: list[str]) -> int:
@@ -31,34 +62,31 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--wall", type=float, help="seconds the recipe took; default: its stages")
     parser.add_argument("--results", type=Path, help="also write the results as this file")
     parser.add_argument("--readme", type=Path, help="also fill the table of results in this file")
+    parser.add_argument("--latents", type=Path, action="append", default=[], help="to draw")
+    parser.add_argument("--conversions", type=Path, action="append", default=[], help="to play")
+    parser.add_argument("--natural", type=Path, help="their sources (default: as they say)")
     args = parser.parse_args(argv)
     from pylib.corpus.atomic import write_text
     from pylib.jobs.environment import provenance
     from pylib.scoring.collect import collect
-    from pylib.scoring.readme import fill_readme, format_markdown_table
-    from pylib.scoring.report import ReportInfo, write_report
-    from pylib.scoring.result_tables import error_table, format_text_table
+    from pylib.scoring.readme import fill_readme
+    from pylib.scoring.report import Exhibits, ReportInfo, write_report
 
     found = collect(args.exp, args.preset)
     info = ReportInfo(
         args.recipe, args.preset, args.corpus, args.wall, provenance(str(ROOT)), _machine()
     )
-    summary = write_report(found, info, args.out)
+    exhibits = Exhibits(args.latents, args.conversions, args.natural)
+    summary = write_report(found, info, args.out, exhibits)
     if args.results:
         write_text(args.results, (args.out / "RESULTS.md").read_text(encoding="utf-8"))
     if args.readme:
-        commit = str(summary["revision"])[:12]
-        head = f"WER in %, with 95 % intervals; preset `{args.preset}`, corpus {args.corpus}, "
-        table = format_markdown_table(error_table(found.rows, "wer"))
-        fill_readme(
-            args.readme, f"{args.recipe}-{args.preset}", f"{head}revision {commit}.\n\n{table}"
-        )
+        where = f"preset `{args.preset}`, corpus {args.corpus}, revision "
+        text = _readme_text(found.rows, where + str(summary["revision"])[:12])
+        fill_readme(args.readme, f"{args.recipe}-{args.preset}", text)
     if info.notice:
         print(info.notice)
-    for measure in ("wer", "cer"):
-        table = error_table(found.rows, measure)
-        if table["lines"]:
-            print(format_text_table(table), end="")
+    _print_tables(found.rows)
     for path in found.left_out:
         print(f"left out, of another preset: {path}")
     print(f"{args.out}/index.html, RESULTS.md, summary.json: {len(summary['results'])} results")

@@ -22,6 +22,17 @@ GROUPS: dict[str, tuple[Panel, ...]] = {
         ("dev", "accuracy"),
         ("train", "lr"),
     ),
+    "FHVAE": (
+        ("train", "bound"),
+        ("dev", "bound"),
+        ("train", "log_px"),
+        ("train", "kl_z1"),
+        ("train", "kl_z2"),
+        ("train", "log_q"),
+        ("train", "row_accuracy"),
+        ("train", "contrast"),
+        ("train", "mu2_norm"),
+    ),
     "Fine-tuning": (
         ("train", "loss"),
         ("dev", "loss"),
@@ -35,8 +46,10 @@ MAX_POINTS = 400
 
 
 def _group_of(records: Records) -> str:
-    """Fine-tuning runs measure word errors or have no pre-training loss."""
+    """A bound is FHVAE's; fine-tuning runs measure word errors or have no pre-training loss."""
     keys = {key for record in records for key in record}
+    if "bound" in keys:
+        return "FHVAE"
     return "Pre-training" if keys & {"ce", "mse"} else "Fine-tuning"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,12 @@ from typing import Any
 from pylib.corpus.atomic import atomic_dir, write_json, write_text
 from pylib.corpus.errors import UserError
 from pylib.scoring.collect import Collected, Row, stage_seconds
+from pylib.scoring.conversions import conversion_blocks
 from pylib.scoring.curves import draw_curves
+from pylib.scoring.embed import audio_uri
 from pylib.scoring.html import alignment_view, render, worst
+from pylib.scoring.measure_tables import LEGEND, markdown_table, sections
+from pylib.scoring.pictures import latent_picture
 from pylib.scoring.result_tables import (
     comparisons,
     decode_settings,
@@ -70,6 +73,21 @@ class ReportInfo:
         return ""
 
 
+@dataclass(frozen=True)
+class Exhibits:
+    """What is shown besides numbers.
+
+    Attributes:
+        latents: directories of steps/dump_latents.sh, drawn.
+        conversions: directories of steps/convert.sh, some of each to be seen and heard.
+        natural: data directory of their sources, by default the one they name.
+    """
+
+    latents: Sequence[Path] = ()
+    conversions: Sequence[Path] = ()
+    natural: Path | None = None
+
+
 def summary(found: Collected, info: ReportInfo) -> dict[str, Any]:
     """summary.json, one row a number; its shape is the same in every recipe and stays."""
     wall = info.wall_s if info.wall_s is not None else stage_seconds(found.stages)
@@ -93,14 +111,6 @@ def _alignments(found: Collected) -> list[dict[str, Any]]:
         shown = [alignment_view(u) for u in worst(score, WORST)]
         blocks.append({"row": row, "run": run_of(row), "utterances": shown})
     return blocks
-
-
-def _data_uri(samples: Any, rate: int) -> str:
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
-    return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _players(found: Collected) -> list[dict[str, Any]]:
@@ -130,7 +140,7 @@ def _players(found: Collected) -> list[dict[str, Any]]:
                 {
                     "utt": utt,
                     "set": rows[0]["set"],
-                    "audio": _data_uri(data.read_utt(utt, 16000), 16000),
+                    "audio": audio_uri(data.read_utt(utt, 16000), 16000),
                     "ref": (data.text or {}).get(utt, ""),
                     "lines": lines,
                 }
@@ -174,10 +184,15 @@ def _runs(found: Collected) -> list[dict[str, Any]]:
 
 
 def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
+    chapters = sections(found.rows)  # of latents and conversion; error rates are among them then
+    errors = () if chapters else ("wer", "cer")
     return {
         "info": info,
         "summary": summary(found, info),
-        "tables": [t for m in ("wer", "cer") if (t := error_table(found.rows, m))["lines"]],
+        "sections": chapters,
+        "legend": LEGEND,
+        "markdown_table": markdown_table,
+        "tables": [t for m in errors if (t := error_table(found.rows, m))["lines"]],
         "others": other_rows(found.rows),
         "settings": decode_settings(found),
         "comparisons": comparisons(found),
@@ -187,7 +202,9 @@ def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
     }
 
 
-def write_report(found: Collected, info: ReportInfo, out: str | Path) -> dict[str, Any]:
+def write_report(
+    found: Collected, info: ReportInfo, out: str | Path, exhibits: Exhibits | None = None
+) -> dict[str, Any]:
     """Write index.html, RESULTS.md and summary.json as one directory; returns the summary.
 
     UserError when `out` holds files that are not a report's: the directory is replaced whole.
@@ -199,6 +216,7 @@ def write_report(found: Collected, info: ReportInfo, out: str | Path) -> dict[st
             f"{directory}: holds {', '.join(foreign[:3])}, which is not of a report: "
             "choose a directory of its own"
         )
+    exhibits = exhibits or Exhibits()
     context = _context(found, info)
     page = render(
         "report.html",
@@ -206,6 +224,8 @@ def write_report(found: Collected, info: ReportInfo, out: str | Path) -> dict[st
         curves=draw_curves(found.curves),
         alignments=_alignments(found),
         players=_players(found),
+        pictures=[latent_picture(path) for path in exhibits.latents],
+        conversions=conversion_blocks(exhibits.conversions, exhibits.natural),
         environment=json.dumps(
             {**info.environment, "machine": info.machine}, indent=1, sort_keys=True
         ),

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from pylib.scoring.collect import Collected, Row
+from pylib.scoring.measures import is_tabled
 from pylib.scoring.score_files import read_score
 from pylib.scoring.significance import compare
 
@@ -83,8 +84,8 @@ def format_text_table(table: dict[str, Any]) -> str:
 
 
 def other_rows(rows: Sequence[Row]) -> list[Row]:
-    """Rows of all measures but error rates (PNMI, probes ...)."""
-    return [row for row in rows if row["measure"] not in ERROR_RATES]
+    """Rows that have no table of their own (PNMI, probes of layers ...)."""
+    return [row for row in rows if row["measure"] not in ERROR_RATES and not is_tabled(row)]
 
 
 def decode_settings(found: Collected) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import names_some
+from pylib.corpus.trials import Trial
 from pylib.scoring.eer import DetectionCost, Sweep
 from pylib.scoring.latents import SUFFIXES, Latents, check_same_model
 from pylib.scoring.lda import fit_lda
@@ -60,42 +61,28 @@ class TrialSet:
     dropped: int
 
 
-def index_trials(trials: Any, latents: Latents, where: str | os.PathLike[str]) -> TrialSet:
-    """Trials `(enrol, test, target, gender)` as rows of `latents`.
+def index_trials(
+    trials: Sequence[Trial], latents: Latents, where: str | os.PathLike[str]
+) -> TrialSet:
+    """Trials, checked against the set by `read_trials`, as rows of `latents`.
 
     Raises:
-        UserError: an utterance that the set does not have, a label that contradicts utt2spk, or no
-            trial left.
+        UserError: no trial has vectors for both utterances.
     """
     row = {utt: i for i, utt in enumerate(latents.utts)}
-    unknown = {
-        utt
-        for trial in trials
-        for utt in trial[:2]
-        if utt not in row and utt not in latents.without
-    }
-    if unknown:
-        raise UserError(
-            f"{os.fspath(where)}: {names_some(unknown)} not in {latents.where.parent}: use the "
-            "list that was made for this set (steps/make_trials.sh)"
-        )
-    kept = [t for t in trials if t[0] in row and t[1] in row]
+    kept = [trial for trial in trials if trial.enrol in row and trial.test in row]
     if not kept:
-        raise UserError(f"{os.fspath(where)}: no trial has vectors for both utterances")
+        raise UserError(
+            f"{os.fspath(where)}: no trial has vectors of both utterances in {latents.where}: use "
+            "the list that was made for this set (steps/make_trials.sh)"
+        )
     names = {name: i for i, name in enumerate(sorted(set(latents.speakers)))}
     speaker = np.array([names[name] for name in latents.speakers])
-    enrol, test = (np.array([row[t[side]] for t in kept]) for side in (0, 1))
-    target = np.array([t[2] for t in kept], dtype=bool)
+    enrol = np.array([row[trial.enrol] for trial in kept])
+    test = np.array([row[trial.test] for trial in kept])
+    target = np.array([trial.target for trial in kept], dtype=bool)
+    gender = np.array([trial.gender == "same" for trial in kept], dtype=bool)
     first, second = speaker[enrol], speaker[test]
-    wrong = np.flatnonzero((first == second) != target)
-    if len(wrong):
-        one, other, said = kept[wrong[0]][:3]
-        raise UserError(
-            f"{os.fspath(where)}: '{one}' and '{other}' are called "
-            f"{'target' if said else 'nontarget'}, utt2spk says otherwise ({len(wrong)} such): "
-            "make the list again from this set"
-        )
-    gender = np.array([t[3] == "same" for t in kept], dtype=bool)
     present = len(np.unique(np.concatenate((first, second))))
     return TrialSet(enrol, test, first, second, target, gender, present, len(trials) - len(kept))
 
@@ -187,7 +174,7 @@ def check_unseen(train: Latents, test: Latents) -> None:
 def verify(
     train: Latents,
     test: Latents,
-    trials: Any,
+    trials: Sequence[Trial],
     name: str,
     where: str | os.PathLike[str],
     file: str,
@@ -198,7 +185,7 @@ def verify(
     Args:
         train: vectors of training speakers: mean and LDA are fitted on them.
         test: vectors of the utterances of the trials, of other speakers.
-        trials: `(enrol, test, target, gender)` each.
+        trials: checked against the utt2spk of `test` (`pylib.corpus.trials.read_trials`).
         name: `svector`, or `z1mean`, whose measures end in `_content`.
         where: file of the trials, for messages.
         file: where the result will be written, for the rows.
@@ -208,7 +195,7 @@ def verify(
         {"results": rows, "details": ...}.
 
     Raises:
-        UserError: another model, shared speakers, or trials that do not fit the set.
+        UserError: another model, shared speakers, or no trial with vectors.
     """
     options = options or SvOptions()
     check_same_model(train, test)

@@ -11,6 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from pylib.bin import score_sid, score_sv
 from pylib.corpus.errors import UserError
+from pylib.corpus.trials import Trial
 from pylib.scoring.collect import check_row
 from pylib.scoring.latents import read_latents
 from pylib.scoring.lda import fit_lda
@@ -78,18 +79,20 @@ def test_fewer_than_three_speakers_have_no_interval(dirs) -> None:
 def test_leakage_and_mismatches_are_refused(dirs, tmp_path: Path) -> None:
     train, test, trials = dirs
     out = str(tmp_path / "out.json")
+    own = write_trials(tmp_path / "own", ["a-00", "a-01", "b-00"], {"a": "m", "b": "f"})
     with pytest.raises(UserError, match="'a', 'b'.*also in"):
-        score_sv.main([str(train), str(train), str(trials), out])
+        score_sv.main([str(train), str(train), str(own), out])
     other = latent_dir(tmp_path / "other", "xyz", checkpoint="exp/other/best.pt")
+    own = write_trials(tmp_path / "own", ["x-00", "x-01", "y-00"], {"x": "m", "y": "f"})
     with pytest.raises(UserError, match="one checkpoint"):
-        score_sv.main([str(train), str(other), str(trials), out])
+        score_sv.main([str(train), str(other), str(own), out])
     with pytest.raises(UserError, match="--latent z3"):
         score_sv.main(["--latent", "z3", *map(str, dirs), out])
     write_trials(trials, [*UTTS, "p-99"], GENDER)
     with pytest.raises(UserError, match="p-99"):
         score_sv.main([str(train), str(test), str(trials), out])
-    trials.write_text("p-00 p-01 nontarget same\n", encoding="utf-8")
-    with pytest.raises(UserError, match="utt2spk says otherwise"):
+    trials.write_text("p-00 p-01 nontarget same\np-00 p-02 target same\n", encoding="utf-8")
+    with pytest.raises(UserError, match="p-01"):
         score_sv.main([str(train), str(test), str(trials), out])
     (test / "latents.json").unlink()
     with pytest.raises(UserError, match="dump_latents.sh"):
@@ -107,7 +110,7 @@ def test_utterances_without_a_vector_are_counted(dirs, capsys) -> None:
 
 def test_weights_of_drawn_speakers(dirs) -> None:
     latents = read_latents(dirs[1], "svector")
-    pairs = [("p-00", "p-01", True, "same"), ("p-00", "q-00", False, "same")]
+    pairs = [Trial("p-00", "p-01", True, "same"), Trial("p-00", "q-00", False, "same")]
     chosen = index_trials(pairs, latents, "trials")
     assert speaker_weights(chosen, np.array([2, 3, 0, 0])).tolist() == [2.0, 6.0]
     assert speaker_weights(chosen, np.array([0, 3, 1, 0])).tolist() == [0.0, 0.0]
