@@ -32,7 +32,7 @@ UTT_FILES = (
     "utt2spk", "text", "segments", "utt2dur", "utt2num_samples", "utt2num_frames", "feats.scp",
     "mfcc.scp", "labels.scp", "vad.scp", "utt2lang", "utt2uniq", "utt2warp", "roi.scp",
 )  # fmt: skip
-SPK_FILES = ("spk2utt", "spk2gender", "cmvn.scp", "spk2warp")
+SPK_FILES = ("spk2utt", "spk2gender", "cmvn.scp", "spk2warp", "spk_svector.scp")
 RECO_FILES = ("reco2dur", "reco2file_and_channel")
 # Not keyed: one value for the whole directory, the same in every part of it.
 COMMON_FILES = ("frame_shift", "labels.json", "feats.json", "mfcc.json")

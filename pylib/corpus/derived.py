@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,36 +144,10 @@ class Derived:
         Raises:
             UserError: every utterance that failed (at most 20) with its reason; nothing is written.
         """
-        part = shard_slice(utts, index, self.jobs)
-        base = self.directory / str(index)
-        frames: dict[str, int] = {}
-        failures: list[str] = []
-        self.directory.mkdir(parents=True, exist_ok=True)
-        write_text(self.directory / "owner", self._owner)
-        writer = ArkWriter(f"{base}.ark", f"{base}.scp", compression=compression, count=len(part))
-        with writer:
-            for done, utt in enumerate(part, 1):
-                try:
-                    array = make(utt)
-                except UserError as error:
-                    text = str(error)
-                    failures.append(text if f"'{utt}'" in text else f"utterance '{utt}': {text}")
-                    if len(failures) == _MAX_FAILURES:
-                        break
-                else:
-                    writer.write(utt, array)
-                    frames[utt] = len(array)
-                if progress is not None:
-                    progress(done, len(part))
-            if failures:
-                more = " (gave up)" if len(failures) == _MAX_FAILURES else ""
-                failures.append(
-                    f"{self.data}: {self.stem}: {len(frames)} of {len(part)} utterances of shard "
-                    f"{index}/{self.jobs} made{more}: mend or leave out those named above"
-                )
-                raise UserError("\n".join(failures))
-        write_table(f"{base}.frames", frames)
-        return sum(frames.values())
+        return write_shards(
+            [self], index, utts, lambda utt: (make(utt),), compression=compression,
+            progress=progress,
+        )[0]  # fmt: skip
 
     def commit(self, utts: Sequence[str]) -> dict[str, int]:
         """Join the shards: write the scp and the json, then remove what they replace.
@@ -213,6 +188,67 @@ class Derived:
                 continue
             if owner.read_text(encoding="utf-8") == self._owner:
                 shutil.rmtree(other)
+
+
+def write_shards(
+    together: Sequence[Derived],
+    index: int,
+    utts: Sequence[str],
+    make: Callable[[str], Sequence[Array]],
+    *,
+    compression: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[int]:
+    """Compute and write shard `index` of several stems of one data directory in one pass.
+
+    Args:
+        together: the stems, all with the same `data` and `jobs`.
+        index, utts, compression, progress: as `Derived.write_shard`.
+        make: utterance -> one array for each stem.
+
+    Returns:
+        Number of frames written, of each stem.
+
+    Raises:
+        UserError: as `Derived.write_shard`; nothing of any stem is written.
+    """
+    data, jobs = together[0].data, together[0].jobs
+    part = shard_slice(utts, index, jobs)
+    frames: list[dict[str, int]] = [{} for _ in together]
+    failures: list[str] = []
+    with ExitStack() as stack:
+        writers = []
+        for item in together:
+            item.directory.mkdir(parents=True, exist_ok=True)
+            write_text(item.directory / "owner", item._owner)
+            base = f"{item.directory}/{index}"
+            writer = ArkWriter(f"{base}.ark", f"{base}.scp", compression, len(part))
+            writers.append(stack.enter_context(writer))
+        for done, utt in enumerate(part, 1):
+            try:
+                arrays = make(utt)
+            except UserError as error:
+                text = str(error)
+                failures.append(text if f"'{utt}'" in text else f"utterance '{utt}': {text}")
+                if len(failures) == _MAX_FAILURES:
+                    break
+            else:
+                for writer, counts, array in zip(writers, frames, arrays, strict=True):
+                    writer.write(utt, array)
+                    counts[utt] = len(array)
+            if progress is not None:
+                progress(done, len(part))
+        if failures:
+            more = " (gave up)" if len(failures) == _MAX_FAILURES else ""
+            failures.append(
+                f"{data}: {', '.join(item.stem for item in together)}: {len(frames[0])} of "
+                f"{len(part)} utterances of shard {index}/{jobs} made{more}: mend or leave out "
+                "those named above"
+            )
+            raise UserError("\n".join(failures))
+    for item, counts in zip(together, frames, strict=True):
+        write_table(item.directory / f"{index}.frames", counts)
+    return [sum(counts.values()) for counts in frames]
 
 
 def _same(name: str, found: Mapping[str, object], wanted: Sequence[str]) -> None:
