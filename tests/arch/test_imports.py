@@ -18,6 +18,7 @@ LEVELS = {
     "systems": 2,
     "training": 3,
     "decoding": 3,
+    "conversion": 3,
     "scoring": 3,
     "interop": 3,
     "bin": 4,
@@ -25,6 +26,7 @@ LEVELS = {
 # Within a level, with the reason.
 SIDEWAYS = {
     ("training", "decoding"): "validation of CTC reads the letters greedily to choose a checkpoint",
+    ("conversion", "training"): "a model is loaded from a checkpoint by its one reader",
     ("units", "features"): "clusters are made of features read through their one reader",
 }
 HEAVY = {"torch", "torchaudio", "transformers", "sklearn", "matplotlib", "scipy"}

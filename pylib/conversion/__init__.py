@@ -1,0 +1,1 @@
+"""Voice conversion: features of one speaker changed towards another's, and back to sound."""
