@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # Usage: steps/make_mini_corpus.sh [options] <corpus-dir>
-# Makes the built-in speech corpus: synthetic voices in LibriSpeech's layout, the same bytes for
-# the same size, seed and settings. A built-in corpus already there is replaced.
+# Makes the built-in speech corpus: synthetic voices in LibriSpeech's or VCTK's layout, the same
+# bytes for the same size, seed and settings. A built-in corpus already there is replaced.
 # e.g.: steps/make_mini_corpus.sh --size full --seed 2 data/local/mini_full
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
-size=easy # smoke (4 minutes), easy (48 minutes, 200 words) or full (150 minutes, 800 words)
-seed=1    # all randomness of the corpus
-nj=2      # processes
-set=      # values that differ from the size's, such as words=120,snr_low=20
+layout=librispeech # librispeech or vctk (a parallel set of texts, speakers equal in number of utterances)
+size=easy          # smoke (4 minutes), easy (48 or 96) or full (150 or 190 minutes, more words)
+seed=1             # all randomness of the corpus
+nj=2               # processes
+set=               # values that differ from the size's, such as words=120,snr_low=20
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 1 ] || usage
 
 settings=()
 [ -z "$set" ] || settings=(--set "$set")
-"$TRIVIUM_PYTHON" -m pylib.bin.make_mini_corpus --size "$size" --seed "$seed" --nj "$nj" \
-  ${settings[@]+"${settings[@]}"} "$1"
+"$TRIVIUM_PYTHON" -m pylib.bin.make_mini_corpus --layout "$layout" --size "$size" --seed "$seed" \
+  --nj "$nj" ${settings[@]+"${settings[@]}"} "$1"

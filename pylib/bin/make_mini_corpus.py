@@ -1,4 +1,4 @@
-"""Make the built-in speech corpus (synthetic voices, LibriSpeech layout)."""
+"""Make the built-in speech corpus (synthetic voices, LibriSpeech or VCTK layout)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 from pylib.bin.entry import run
 from pylib.corpus.mini.config import SIZES, with_overrides
+from pylib.corpus.mini.vctk_config import VCTK_SIZES
 
 
 def main(argv: list[str]) -> int:
     """Returns 0; raises UserError on a bad value or directory."""
     parser = argparse.ArgumentParser(prog="make_mini_corpus", description=__doc__)
+    parser.add_argument("--layout", choices=("librispeech", "vctk"), default="librispeech")
     parser.add_argument("--size", choices=sorted(SIZES), default="easy")
     parser.add_argument("--seed", type=int, default=None, help="all randomness (default 1)")
     parser.add_argument("--nj", type=int, default=os.cpu_count() or 1, help="processes")
@@ -29,23 +31,31 @@ def main(argv: list[str]) -> int:
     settings = [part for group in arguments.set for part in group.replace(",", " ").split()]
     if arguments.seed is not None:
         settings.append(f"seed={arguments.seed}")
-    config = with_overrides(SIZES[arguments.size], settings)
 
-    from pylib.corpus.mini.build import build_corpus
     from pylib.corpus.progress import Progress
 
     started = time.monotonic()
     progress = Progress("built-in corpus", "speakers", every=5.0)
-    summary = build_corpus(arguments.corpus_dir, config, arguments.nj, progress)
+    place, jobs = arguments.corpus_dir, arguments.nj
+    if arguments.layout == "vctk":
+        from pylib.corpus.mini.vctk import build_vctk
+
+        vctk = with_overrides(VCTK_SIZES[arguments.size], settings)
+        summary = build_vctk(place, vctk, jobs, progress)
+        what = f"the first {vctk.parallel} texts are read by all"
+    else:
+        from pylib.corpus.mini.build import build_corpus
+
+        summary = build_corpus(
+            place, with_overrides(SIZES[arguments.size], settings), jobs, progress
+        )
+        what = f"{summary['labelled_minutes']} minutes labelled"
     for subset, row in summary["subsets"].items():  # type: ignore[attr-defined]
         print(
             f"{subset}: {row['minutes']:.1f} minutes, {row['utterances']} utterances, "
             f"{row['speakers']} speakers"
         )
-    print(
-        f"{arguments.corpus_dir}: {summary['labelled_minutes']} minutes labelled, made in "
-        f"{time.monotonic() - started:.1f} s"
-    )
+    print(f"{place}: {what}, made in {time.monotonic() - started:.1f} s")
     return 0
 
 

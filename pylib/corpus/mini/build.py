@@ -12,8 +12,9 @@ import dataclasses
 import gzip
 import importlib.metadata
 import multiprocessing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from pylib.corpus.atomic import atomic_dir, require_free_space, write_json
 from pylib.corpus.errors import UserError
@@ -24,7 +25,7 @@ from pylib.corpus.mini.reader import Reading, read_aloud
 MARKER = "trivium-mini.json"
 LM_TEXT = "librispeech-lm-norm.txt.gz"
 LABELLED = "labelled.txt"
-_BYTES_PER_SECOND = 24000  # of FLAC, generously
+BYTES_PER_SECOND = 24000  # of FLAC, generously
 
 _SPEAKERS_HEADER = """\
 ; Readers of Trivium's built-in corpus: synthetic voices of espeak-ng, not people.
@@ -40,33 +41,64 @@ _SPEAKERS_HEADER = """\
 """
 
 
+class Indexed(Protocol):
+    """What a speaker's process returns: `index` is the speaker's."""
+
+    index: int
+
+
+Made = TypeVar("Made", bound=Indexed)
+Config = TypeVar("Config")
+
+
 def _work(job: tuple[ReadingList, MiniCorpusConfig, str]) -> Reading:
     item, config, root = job
     return read_aloud(item, config, Path(root))
 
 
-def _read_all(
-    lists: list[ReadingList],
-    config: MiniCorpusConfig,
-    root: Path,
+def read_all(
+    work: Sequence[tuple[ReadingList, Config, str]],
+    read: Callable[[tuple[ReadingList, Config, str]], Made],
     jobs: int,
     progress: Callable[[int, int], None],
-) -> list[Reading]:
+    module: str = "pylib.corpus.mini.reader",
+) -> list[Made]:
     """Every speaker in a process of its own, `jobs` at a time; results in speaker order.
 
     The processes are forked from a server that has imported the libraries but never spoken, so
     each starts in the same state, whatever ran before it.
+
+    Args:
+        work: what to read, the configuration and the corpus directory, for each speaker.
+        read: a function of a module, so that other processes find it.
+        module: what the server imports.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pylib.corpus.mini.reader"])
-    work = sorted(lists, key=lambda item: -item.seconds)  # long ones first: no lone straggler
-    readings: list[Reading] = []
+    context.set_forkserver_preload([module])
+    ordered = sorted(work, key=lambda job: -job[0].seconds)  # long ones first: no lone straggler
+    readings: list[Made] = []
     with context.Pool(jobs, maxtasksperchild=1) as pool:
-        jobs_ = [(item, config, str(root)) for item in work]
-        for reading in pool.imap_unordered(_work, jobs_, chunksize=1):
+        for reading in pool.imap_unordered(read, ordered, chunksize=1):
             readings.append(reading)
-            progress(len(readings), len(work))
+            progress(len(readings), len(ordered))
     return sorted(readings, key=lambda reading: reading.index)
+
+
+def check_place(corpus_dir: Path, jobs: int) -> None:
+    """Raises UserError when the corpus cannot go there, or `jobs` is below 1."""
+    if jobs < 1:
+        raise UserError(f"--nj {jobs}: must be at least 1: give the number of processes")
+    if corpus_dir.exists() and any(corpus_dir.iterdir()) and not (corpus_dir / MARKER).is_file():
+        raise UserError(
+            f"{corpus_dir}: is not empty and not a built-in corpus (no {MARKER}): choose another "
+            "directory, nothing there was touched"
+        )
+
+
+def sorted_phone_text(lines: Iterable[str]) -> str:
+    """CTM lines by utterance, those of one utterance in the order given (by time)."""
+    ordered = sorted(lines, key=lambda line: line.split(" ", 1)[0].encode())
+    return "\n".join(ordered) + "\n"
 
 
 def _write_shared(
@@ -84,9 +116,8 @@ def _write_shared(
     (root / "SPEAKERS.TXT").write_text(_SPEAKERS_HEADER + "".join(rows), "utf-8")
     (root / "phones").mkdir()
     for subset in sorted({speaker.subset for speaker, _ in pairs}):
-        lines = [line for s, r in pairs if s.subset == subset for line in r.phones]
-        lines.sort(key=lambda line: line.split(" ", 1)[0].encode())  # stable: times stay in order
-        (root / "phones" / f"{subset}.ctm").write_text("\n".join(lines) + "\n", "utf-8")
+        text = sorted_phone_text(line for s, r in pairs if s.subset == subset for line in r.phones)
+        (root / "phones" / f"{subset}.ctm").write_text(text, "utf-8")
     labelled = sorted((name for _, r in pairs for name in r.labelled), key=str.encode)
     (root / LABELLED).write_text("\n".join(labelled) + "\n", "utf-8")
 
@@ -141,18 +172,13 @@ def build_corpus(
         UserError: `corpus_dir` holds something that is not a built-in corpus, no space, or a
             configuration that cannot be met.
     """
-    if jobs < 1:
-        raise UserError(f"--nj {jobs}: must be at least 1: give the number of processes")
-    if corpus_dir.exists() and any(corpus_dir.iterdir()) and not (corpus_dir / MARKER).is_file():
-        raise UserError(
-            f"{corpus_dir}: is not empty and not a built-in corpus (no {MARKER}): choose another "
-            "directory, nothing there was touched"
-        )
+    check_place(corpus_dir, jobs)
     minutes = config.train_minutes + config.dev_minutes + config.test_minutes
-    require_free_space(corpus_dir.parent, int(60 * minutes * _BYTES_PER_SECOND))
+    require_free_space(corpus_dir.parent, int(60 * minutes * BYTES_PER_SECOND))
     lists, held_out = reading_lists(config)
     with atomic_dir(corpus_dir) as root:
-        readings = _read_all(lists, config, root, jobs, progress)
+        work = [(item, config, str(root)) for item in lists]
+        readings = read_all(work, _work, jobs, progress)
         _write_shared(root, lists, readings, config)
         _write_gzip(root / LM_TEXT, lm_text(config, held_out))
         summary = _summary(lists, readings, config)

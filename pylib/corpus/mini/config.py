@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pylib.corpus.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 #: Raised whenever the same configuration would give other bytes than before.
 FORMAT_VERSION = 1
@@ -163,7 +166,10 @@ SIZES: dict[str, MiniCorpusConfig] = {
 }
 
 
-def with_overrides(config: MiniCorpusConfig, settings: list[str]) -> MiniCorpusConfig:
+Config = TypeVar("Config", bound="DataclassInstance")
+
+
+def with_overrides(config: Config, settings: list[str]) -> Config:
     """Replace fields of `config` by `name=value` settings.
 
     Raises UserError on an unknown name (naming the nearest), a value of another type or a value

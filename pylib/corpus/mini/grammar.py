@@ -10,16 +10,26 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pylib.corpus.mini import words as lists
-from pylib.corpus.mini.config import MiniCorpusConfig
 
 T = TypeVar("T")
 OBJECT_FORM = {"HE": "HIM", "SHE": "HER", "THEY": "THEM", "WE": "US", "I": "ME", "YOU": "YOU"}
 PLURAL_PRONOUNS = frozenset(("THEY", "WE", "YOU"))
 FAVOURITES = 4  # neighbours that a word prefers
 IN_TOPIC = 0.8  # share of nouns from the sentence's topic
+
+
+class Language(Protocol):
+    """The part of a corpus's configuration that decides its sentences."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def words(self) -> int: ...
+    @property
+    def predictability(self) -> float: ...
 
 
 @dataclass
@@ -95,7 +105,7 @@ class SentenceGenerator:
     `sentence(rng, length)` is a pure function of the configuration and the state of `rng`.
     """
 
-    def __init__(self, config: MiniCorpusConfig) -> None:
+    def __init__(self, config: Language) -> None:
         self.vocabulary = choose_vocabulary(config.words)
         self.predictability = config.predictability
         self._rng = random.Random()

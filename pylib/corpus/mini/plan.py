@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pylib.corpus.errors import UserError
 from pylib.corpus.mini.config import MiniCorpusConfig
@@ -28,7 +29,18 @@ class ReadingList:
     sentences: tuple[str, ...]
 
 
-def utterance_lengths(config: MiniCorpusConfig, rng: random.Random, rate: float) -> Iterator[int]:
+class Lengths(Protocol):
+    """The part of a corpus's configuration that decides how long utterances are, in s."""
+
+    @property
+    def min_seconds(self) -> float: ...
+    @property
+    def mean_seconds(self) -> float: ...
+    @property
+    def max_seconds(self) -> float: ...
+
+
+def utterance_lengths(config: Lengths, rng: random.Random, rate: float) -> Iterator[int]:
     """Endless numbers of words whose spoken lengths spread from min_ to max_seconds."""
     span = config.max_seconds - config.min_seconds
     mean = (config.mean_seconds - config.min_seconds) / span

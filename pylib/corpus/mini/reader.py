@@ -47,12 +47,12 @@ def _timeline(
     return phones, phones[-1][2] if phones else 0.0
 
 
-def _say(
-    synthesiser: Synthesiser, item: ReadingList, config: MiniCorpusConfig, number: int
+def say(
+    synthesiser: Synthesiser, item: ReadingList, seed: int, number: int
 ) -> tuple[np.ndarray, list[tuple[str, float, float]]]:
     """Audio at 16 kHz before the channel (silence around it), and its phone times."""
     speaker = item.speaker
-    rng = np.random.default_rng([config.seed, speaker.index, 1, number])
+    rng = np.random.default_rng([seed, speaker.index, 1, number])
     ratio, factor = channel.warp_fraction(synthesiser.rate, speaker.warp)
     speech = synthesiser.say(item.sentences[number].lower() + ".")
     lead, trail = rng.uniform(0.1, 0.4, size=2)
@@ -70,12 +70,12 @@ def _say(
     return samples, phones
 
 
-def _write_flac(path: Path, samples: np.ndarray) -> None:
+def write_flac(path: Path, samples: np.ndarray) -> None:
     """int16 (N,) as 16 kHz mono FLAC."""
     soundfile.write(path, samples, channel.RATE, subtype="PCM_16", format="FLAC")
 
 
-def _phone_lines(utterance: str, phones: list[tuple[str, float, float]]) -> list[str]:
+def phone_lines(utterance: str, phones: list[tuple[str, float, float]]) -> list[str]:
     """CTM lines whose rounded times still tile the utterance."""
     lines = []
     for name, start, end in phones:
@@ -116,7 +116,7 @@ class _Chapters:
             path.write_text("".join(lines), "utf-8")
 
 
-def _start_voice(item: ReadingList) -> Synthesiser:
+def start_voice(item: ReadingList) -> Synthesiser:
     """espeak with the speaker's voice; what the warp will speed up is spoken slower before."""
     speaker = item.speaker
     synthesiser = Synthesiser()
@@ -136,14 +136,14 @@ def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Readi
         UserError: too few sentences of an allowed length for the minutes asked for.
     """
     speaker = item.speaker
-    synthesiser = _start_voice(item)
+    synthesiser = start_voice(item)
     rng = np.random.default_rng([config.seed, speaker.index, 0])
     equaliser = channel.equaliser(rng, config.eq_db)
     result, chapters = Reading(speaker.index), _Chapters(item, root)
     for number, sentence in enumerate(item.sentences):
         if result.seconds >= item.seconds:
             break
-        samples, phones = _say(synthesiser, item, config, number)
+        samples, phones = say(synthesiser, item, config.seed, number)
         seconds = len(samples) / channel.RATE
         if not config.min_seconds <= seconds <= config.max_seconds:
             result.skipped += 1
@@ -153,9 +153,9 @@ def read_aloud(item: ReadingList, config: MiniCorpusConfig, root: Path) -> Readi
             response = np.convolve(equaliser, channel.room(rng, speaker.reverberation))
         noise = channel.coloured_noise(rng, len(samples), speaker.noise_colour)
         snr = speaker.snr + rng.uniform(-2, 2)
-        _write_flac(path, channel.record(samples, response, noise, snr, speaker.level))
+        write_flac(path, channel.record(samples, response, noise, snr, speaker.level))
         chapters.add_text(name, sentence)
-        result.phones += _phone_lines(name, phones)
+        result.phones += phone_lines(name, phones)
         if result.labelled_seconds < item.labelled_seconds:
             result.labelled.append(name)
             result.labelled_seconds += seconds

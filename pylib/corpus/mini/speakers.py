@@ -59,7 +59,7 @@ def usable_voices(count: int) -> tuple[list[str], list[str]]:
     return list(female), list(MALE_VOICES[: count - len(female)])
 
 
-def _deal(rng: random.Random, items: list[str], count: int) -> list[str]:
+def deal(rng: random.Random, items: list[str], count: int) -> list[str]:
     """`count` items, each used once before any is used twice."""
     dealt: list[str] = []
     while len(dealt) < count:
@@ -81,8 +81,8 @@ def draw_speakers(config: MiniCorpusConfig) -> list[Speaker]:
     places = [(subset, place) for subset, count in counts for place in range(count)]
     sexes = ["FM"[place % 2] for _, place in places]
     female, male = usable_voices(config.voices)
-    voices = {"F": _deal(rng, female, len(places)), "M": _deal(rng, male, len(places))}
-    accents = _deal(rng, list(ALL_ACCENTS[: config.accents]), len(places))
+    voices = {"F": deal(rng, female, len(places)), "M": deal(rng, male, len(places))}
+    accents = deal(rng, list(ALL_ACCENTS[: config.accents]), len(places))
     readers = rng.sample(range(100, 9000), len(places))
     speakers = []
     for index, (subset, place) in enumerate(places):
