@@ -7,6 +7,7 @@ to the audio is not made again: natural speech is heard once for all systems.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -120,7 +121,7 @@ class Hearing:
 
     def __init__(
         self, kind: str, data: DataDir, jobs: int, pairs: Mapping[str, str] | None = None,
-        natural: DataDir | None = None,
+        natural: DataDir | None = None, limit: int = 0,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -128,10 +129,14 @@ class Hearing:
             data: what is judged.
             jobs: number of parts.
             pairs, natural: for `parallel`: utterance -> utterance of `natural`.
+            limit: judge at most this many utterances, drawn by their names; 0 = all.
         """
         self.kind, self.data = kind, data
         self.pairs, self.natural = dict(pairs or {}), natural
         self.utts = sorted(self.pairs) if kind == "parallel" else list(data.utts)
+        if 0 < limit < len(self.utts):
+            drawn = sorted(self.utts, key=lambda utt: hashlib.sha256(utt.encode()).digest())
+            self.utts = sorted(drawn[:limit])
         inputs = [*_audio_bytes(data, self.utts)]
         if natural is not None and kind == "parallel":
             inputs += [repr(sorted(self.pairs.items())).encode()]

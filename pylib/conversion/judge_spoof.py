@@ -27,6 +27,10 @@ MAX_FRAMES = 60_000  # of each class for training, drawn by the seed
 Floats = npt.NDArray[np.float64]
 
 
+class TooFewSpeakers(UserError):
+    """Not enough speakers to train a detector on some and test it on others."""
+
+
 @dataclass(frozen=True)
 class Example:
     """An utterance for the detector.
@@ -149,7 +153,7 @@ def cross_scores(
         (utterance -> score of the genuine, of the converted ones).
 
     Raises:
-        UserError: a half without genuine or converted utterances.
+        TooFewSpeakers: a half without genuine or converted utterances.
     """
     scores: tuple[dict[str, float], dict[str, float]] = ({}, {})
     for test, train in (parts, parts[::-1]):
@@ -161,7 +165,7 @@ def cross_scores(
             for group in (genuine, converted)
         ]
         if not bona or not fake or not all(tested):
-            raise UserError(
+            raise TooFewSpeakers(
                 f"spoofing detection: {len(bona)} genuine and {len(fake)} converted utterances to "
                 f"train on, {len(tested[0])} and {len(tested[1])} to test, once speakers are kept "
                 "apart: more target speakers are needed (at least 2, with sources in both halves)"
