@@ -74,12 +74,9 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
         UserError: what the system needs is missing or does not fit the model.
     """
     data = DataDir.load(path)
+    settings = config.reading
     reader = InputReader(
-        data,
-        config.encoder,
-        config.reading.normalise,
-        config.reading.cache_gb,
-        config.reading.features,
+        data, config.encoder, settings.normalise, settings.cache_gb, settings.features
     )
     ctc = config.system == "ctc"
     frames = {utt: reader.frames(reader.lengths[utt]) for utt in data.utts}
@@ -88,7 +85,6 @@ def open_set(path: str | Path, config: TrainConfig, training: bool) -> SpeechSet
     if not utts:
         raise UserError(f"{path}: no utterance is long enough for one frame: check the audio")
     lengths = np.array([reader.lengths[utt] for utt in utts], dtype=np.int64)
-    settings = config.reading
     if not training:
         settings = replace(settings, crop="start", tie_seconds=1 / reader.rate)
         if ctc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,21 +207,7 @@ def open_segments(path: str | Path, config: TrainConfig, training: bool) -> Segm
             f"{config.fhvae.feature_dim}: set fhvae.feature_dim={store.dim}, or segments.features"
         )
     frames = {utt: store.frames(utt) for utt in store.utts}
-    utts = [utt for utt in store.utts if frames[utt] >= length]
-    _tell(path, [utt for utt in store.utts if frames[utt] < length],
-          f"shorter than a segment of {length} frames")  # fmt: skip
-    if training and settings.speakers:
-        spoken: dict[str, int] = {}
-        for utt in utts:
-            spoken[data.utt2spk[utt]] = spoken.get(data.utt2spk[utt], 0) + 1
-        _tell(path, [utt for utt in utts if spoken[data.utt2spk[utt]] == 1],
-              "of speakers with one utterance")  # fmt: skip
-        utts = [utt for utt in utts if spoken[data.utt2spk[utt]] > 1]
-    if not utts:
-        raise UserError(
-            f"{path}: no utterance is left to use: fhvae.segment = {length} frames at "
-            f"{store.rate:g} Hz, and where segments.speakers > 0 two utterances of a speaker"
-        )
+    utts = _usable(path, data.utt2spk, frames, config, training)
     names = sorted({data.utt2spk[utt] for utt in utts})
     number = {name: place for place, name in enumerate(names)}
     speakers = np.array([number[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
@@ -253,6 +239,32 @@ def open_segments(path: str | Path, config: TrainConfig, training: bool) -> Segm
         mean=mean,
         std=std,
     )
+
+
+def _usable(
+    path: str | Path,
+    utt2spk: Mapping[str, str],
+    frames: Mapping[str, int],
+    config: TrainConfig,
+    training: bool,
+) -> list[str]:
+    """Utterances with a segment and, for balanced batches, with another of their speaker."""
+    assert config.fhvae is not None and config.segments is not None
+    length = config.fhvae.segment
+    utts = [utt for utt in frames if frames[utt] >= length]
+    short = [utt for utt in frames if frames[utt] < length]
+    _tell(path, short, f"shorter than a segment of {length} frames")
+    if training and config.segments.speakers:
+        spoken = Counter(utt2spk[utt] for utt in utts)
+        alone = [utt for utt in utts if spoken[utt2spk[utt]] == 1]
+        _tell(path, alone, "of speakers with one utterance")
+        utts = [utt for utt in utts if spoken[utt2spk[utt]] > 1]
+    if not utts:
+        raise UserError(
+            f"{path}: no utterance is left to use: each needs fhvae.segment = {length} frames, and "
+            "where segments.speakers > 0 another utterance of its speaker"
+        )
+    return utts
 
 
 def _statistics(
