@@ -6,11 +6,13 @@ import argparse
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pylib.bin.entry import run
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from pylib.scoring.collect import Collected
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,24 +24,25 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _readme_text(rows: list[Row], where: str) -> str:
+def _readme_text(found: Collected, where: str) -> str:
     """Error rates; of latents and conversion, the few measures that tell most."""
     from pylib.scoring.measure_tables import LEGEND, has_directions, key_table, markdown_table
     from pylib.scoring.readme import format_markdown_table
     from pylib.scoring.result_tables import error_table
 
-    if has_directions(rows):
-        return f"{LEGEND.split('.')[0]}; {where}.\n\n{markdown_table(key_table(rows))}"
-    table = format_markdown_table(error_table(rows, "wer"))
+    if has_directions(found.rows):
+        table = markdown_table(key_table(found.rows, found.details))
+        return f"{LEGEND.split('.')[0]}; {where}.\n\n{table}"
+    table = format_markdown_table(error_table(found.rows, "wer"))
     return f"WER in %, with 95 % intervals; {where}.\n\n{table}"
 
 
-def _print_tables(rows: list[Row]) -> None:
+def _print_tables(found: Collected) -> None:
     """Error rates, or all tables of latents and conversion."""
     from pylib.scoring.measure_tables import LEGEND, sections, text_table
     from pylib.scoring.result_tables import error_table, format_text_table
 
-    chapters = sections(rows)
+    chapters = sections(found.rows, found.details)
     if chapters:
         print(LEGEND)
         for section in chapters:
@@ -47,7 +50,7 @@ def _print_tables(rows: list[Row]) -> None:
             print("\n".join(text_table(table) for table in section.tables), end="")
         return
     for measure in ("wer", "cer"):
-        table = error_table(rows, measure)
+        table = error_table(found.rows, measure)
         if table["lines"]:
             print(format_text_table(table), end="")
 
@@ -82,11 +85,11 @@ def main(argv: list[str]) -> int:
         write_text(args.results, (args.out / "RESULTS.md").read_text(encoding="utf-8"))
     if args.readme:
         where = f"preset `{args.preset}`, corpus {args.corpus}, revision "
-        text = _readme_text(found.rows, where + str(summary["revision"])[:12])
+        text = _readme_text(found, where + str(summary["revision"])[:12])
         fill_readme(args.readme, f"{args.recipe}-{args.preset}", text)
     if info.notice:
         print(info.notice)
-    _print_tables(found.rows)
+    _print_tables(found)
     for path in found.left_out:
         print(f"left out, of another preset: {path}")
     print(f"{args.out}/index.html, RESULTS.md, summary.json: {len(summary['results'])} results")

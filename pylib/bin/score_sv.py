@@ -23,7 +23,6 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from pylib.corpus.atomic import write_json
-    from pylib.corpus.tables import read_table, table_path
     from pylib.corpus.trials import read_trials
     from pylib.scoring.latents import read_latents
     from pylib.scoring.measures import describe_row
@@ -32,7 +31,7 @@ def main(argv: list[str]) -> int:
     result = verify(
         read_latents(args.train, args.latent),
         read_latents(args.test, args.latent),
-        read_trials(args.trials, read_table(table_path(args.test, "utt2spk"), fields=2)),
+        read_trials(args.trials),
         args.latent,
         args.trials,
         os.fspath(args.out),

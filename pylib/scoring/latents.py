@@ -30,7 +30,7 @@ class Latents:
         utts: utterances, sorted.
         speakers: of each utterance.
         matrix: float64 (N, D).
-        without: utterances of the directory that have no vector (shorter than a segment).
+        without: utterances that have no vector, being shorter than a segment.
     """
 
     where: Path
@@ -99,13 +99,13 @@ def read_latents(directory: str | os.PathLike[str], name: str) -> Latents:
         list(table),
         [utt2spk[utt] for utt in table],
         matrix,
-        frozenset(utt2spk.keys() - table.keys()),
+        frozenset({*origin.get("excluded", ()), *utt2spk} - table.keys()),
     )
 
 
 def check_same_model(one: Latents, other: Latents) -> None:
     """UserError unless both were written by one checkpoint, so that they can be compared."""
-    for key in ("system", "seed", "checkpoint"):
+    for key in ("system", "seed", "checkpoint_sha256"):
         if one.origin.get(key) != other.origin.get(key):
             raise UserError(
                 f"{other.where}: {key} {other.origin.get(key)!r}, but {one.origin.get(key)!r} in "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from statistics import fmean
 from typing import Any
 
-from pylib.scoring.collect import Row
+from pylib.scoring.collect import Row, read_json
 from pylib.scoring.measures import MEASURES, Family, arrow, format_value, is_tabled, measure_of
 
 LEGEND = (
@@ -32,6 +32,7 @@ KEYS: tuple[tuple[str, str | None], ...] = (
     ("cer", None),
     ("phone_accuracy", "z1"),
     ("acceptance", None),
+    ("cer_converted", None),
     ("source_acceptance", None),
 )
 
@@ -89,6 +90,42 @@ def labelled(rows: Sequence[Row]) -> list[Row]:
         {**row, "system": f"{row['system']} ({run_name(row)})"} if row["system"] in twice else row
         for row in rows
     ]
+
+
+def of_conversions(rows: Sequence[Row], details: Mapping[str, Any]) -> list[Row]:
+    """Error rates of converted speech as measures of the conversion, other rows as they are.
+
+    A row is of converted speech when the data directory that was decoded has a convert.json. Its
+    system, seed and method are the conversion's, its measure ends in `_converted`. Where there are
+    several decodings, the last by name counts (`lm` before `greedy`).
+    """
+    about: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if measure_of(row["measure"]).family == "errors" and row["file"] in details:
+            settings = details[row["file"]].get("settings") or {}
+            path = Path(str(settings.get("data"))) / "convert.json"
+            if settings.get("data") and path.is_file():
+                about[row["file"]] = read_json(path)
+    best = max((str(row["decode"]) for row in rows if row["file"] in about), default="")
+    return [
+        _of_conversion(row, about[row["file"]])
+        if row["file"] in about and row["decode"] == best
+        else row
+        for row in rows
+    ]
+
+
+def _of_conversion(row: Row, about: Mapping[str, Any]) -> Row:
+    """The row of an error rate as one of the conversion that convert.json tells of."""
+    method, vocoder = str(about.get("method")), str(about.get("vocoder"))
+    return {
+        **row,
+        "system": str(about.get("system") or method),
+        "seed": about.get("seed"),
+        "set": Path(str(about.get("data") or row["set"])).name,
+        "measure": f"{row['measure']}_converted",
+        "decode": f"{method}/{vocoder}",
+    }
 
 
 def cell(rows: Sequence[Row], interval: bool = True) -> str:
@@ -176,10 +213,16 @@ def conversion_table(rows: Sequence[Row], name: str | None) -> Table:
     return Table(title, header, together, 2, runs)
 
 
-def sections(rows: Sequence[Row]) -> list[Section]:
-    """All tables of a report on latents and conversion, [] where no row is of those."""
+def sections(rows: Sequence[Row], details: Mapping[str, Any] | None = None) -> list[Section]:
+    """All tables of a report on latents and conversion, [] where no row is of those.
+
+    Args:
+        rows: of `collect`.
+        details: of `collect`, by file, to tell error rates of converted speech.
+    """
     if not has_directions(rows):
         return []
+    rows = of_conversions(rows, details or {})
     chosen = labelled(
         [r for r in rows if is_tabled(r) or measure_of(r["measure"]).family == "errors"]
     )
@@ -194,9 +237,11 @@ def sections(rows: Sequence[Row]) -> list[Section]:
     return [Section(TITLES[key], found[key]) for key in TITLES if key in found]
 
 
-def key_table(rows: Sequence[Row]) -> Table:
+def key_table(rows: Sequence[Row], details: Mapping[str, Any] | None = None) -> Table:
     """What a README shows: a line for each system; verification, leakage, CER and acceptance."""
-    rows = [row for row in rows if not str(row["set"]).startswith("dev")]
+    rows = [
+        row for row in of_conversions(rows, details or {}) if not str(row["set"]).startswith("dev")
+    ]
     columns: list[tuple[str, Any, Any]] = []
     for name, decode in KEYS:
         own = [r for r in rows if r["measure"] == name and decode in (None, r["decode"])]

@@ -56,6 +56,10 @@ MEASURES: dict[str, Measure] = {
     # Converted speech.
     "acceptance": Measure("accepted as the target", "%", "up", "conversion", digits=1),
     "source_acceptance": Measure("accepted as the source", "%", "down", "conversion", digits=1),
+    "wer_converted": Measure("WER, own recogniser", "%", "down", "conversion"),
+    "cer_converted": Measure("CER, own recogniser", "%", "down", "conversion"),
+    "asr_judge_wer": Measure("WER, recogniser of others", "%", "down", "conversion"),
+    "asr_judge_cer": Measure("CER, recogniser of others", "%", "down", "conversion"),
     "eer_converted": Measure("EER genuine/converted, best 50", "%", "up", "conversion", digits=1),
     "dnsmos_ovrl": Measure("DNSMOS overall", "", "up", "conversion"),
     "dnsmos_sig": Measure("DNSMOS signal", "", "up", "conversion"),

@@ -12,7 +12,7 @@ from typing import Any
 from pylib.corpus.atomic import atomic_dir, write_json, write_text
 from pylib.corpus.errors import UserError
 from pylib.scoring.collect import Collected, Row, stage_seconds
-from pylib.scoring.conversions import conversion_blocks
+from pylib.scoring.conversion_page import conversion_blocks
 from pylib.scoring.curves import draw_curves
 from pylib.scoring.embed import audio_uri
 from pylib.scoring.html import alignment_view, render, worst
@@ -184,7 +184,7 @@ def _runs(found: Collected) -> list[dict[str, Any]]:
 
 
 def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
-    chapters = sections(found.rows)  # of latents and conversion; error rates are among them then
+    chapters = sections(found.rows, found.details)  # error rates are among them, if any
     errors = () if chapters else ("wer", "cer")
     return {
         "info": info,

@@ -64,12 +64,21 @@ class TrialSet:
 def index_trials(
     trials: Sequence[Trial], latents: Latents, where: str | os.PathLike[str]
 ) -> TrialSet:
-    """Trials, checked against the set by `read_trials`, as rows of `latents`.
+    """Trials as rows of `latents`, without those of utterances that were left out as too short.
 
     Raises:
-        UserError: no trial has vectors for both utterances.
+        UserError: an utterance that the set never had, a label that contradicts the speakers, or
+            no trial left.
     """
     row = {utt: i for i, utt in enumerate(latents.utts)}
+    named = {utt for trial in trials for utt in (trial.enrol, trial.test)}
+    unknown = named - row.keys() - latents.without
+    if unknown:
+        raise UserError(
+            f"{os.fspath(where)}: names utterances {names_some(unknown)} that "
+            f"{latents.where.parent} does not have: use the list that was made for this set "
+            "(steps/make_trials.sh)"
+        )
     kept = [trial for trial in trials if trial.enrol in row and trial.test in row]
     if not kept:
         raise UserError(
@@ -83,6 +92,12 @@ def index_trials(
     target = np.array([trial.target for trial in kept], dtype=bool)
     gender = np.array([trial.gender == "same" for trial in kept], dtype=bool)
     first, second = speaker[enrol], speaker[test]
+    for index in np.flatnonzero((first == second) != target)[:1]:
+        said = "target" if kept[index].target else "nontarget"
+        raise UserError(
+            f"{os.fspath(where)}: '{kept[index].enrol}' and '{kept[index].test}' are called {said},"
+            f" utt2spk of {latents.where.parent} says otherwise: make the list again from this set"
+        )
     present = len(np.unique(np.concatenate((first, second))))
     return TrialSet(enrol, test, first, second, target, gender, present, len(trials) - len(kept))
 
@@ -185,7 +200,7 @@ def verify(
     Args:
         train: vectors of training speakers: mean and LDA are fitted on them.
         test: vectors of the utterances of the trials, of other speakers.
-        trials: checked against the utt2spk of `test` (`pylib.corpus.trials.read_trials`).
+        trials: pairs of utterances of `test`.
         name: `svector`, or `z1mean`, whose measures end in `_content`.
         where: file of the trials, for messages.
         file: where the result will be written, for the rows.
@@ -195,7 +210,7 @@ def verify(
         {"results": rows, "details": ...}.
 
     Raises:
-        UserError: another model, shared speakers, or no trial with vectors.
+        UserError: another model, shared speakers, or trials that do not fit the set.
     """
     options = options or SvOptions()
     check_same_model(train, test)

@@ -40,7 +40,7 @@ def check_comparable(one: StoredFeatures, other: StoredFeatures, where: Path, to
         ("kind", one.meta.get("kind"), other.meta.get("kind")),
         ("numbers a frame", one.dim, other.dim),
         ("frames a second", one.rate, other.rate),
-        ("checkpoint", one.meta.get("checkpoint"), other.meta.get("checkpoint")),
+        ("checkpoint", one.meta.get("checkpoint_sha256"), other.meta.get("checkpoint_sha256")),
     ):
         if first != second:
             raise UserError(

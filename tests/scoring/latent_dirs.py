@@ -48,7 +48,7 @@ def latent_dir(
         content[utt] = rng.standard_normal(dim)
     write_vectors(root, "svector", vectors)
     write_vectors(root, "z1mean", content)
-    about = {"system": "fhvae", "seed": 3, "preset": "mini", "checkpoint": "exp/fhvae/best.pt"}
+    about = {"system": "fhvae", "seed": 3, "preset": "mini", "checkpoint_sha256": "c0ffee"}
     write_json(root / "latents.json", about | origin)
     return root
 

@@ -17,7 +17,7 @@ from pylib.corpus.datadir import write_datadir
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import write_table
 from pylib.scoring.collect import collect
-from pylib.scoring.conversions import conversion_blocks, spectrogram
+from pylib.scoring.conversion_page import conversion_blocks, spectrogram
 from pylib.scoring.measure_tables import key_table, markdown_table, sections, text_table
 from pylib.scoring.measures import MEASURES, arrow, describe_row, measure_of
 from pylib.scoring.pictures import latent_picture, principal_components
@@ -52,7 +52,7 @@ def converted(root: Path, name: str, natural: str, **about: object) -> Path:
     """Two conversions of tones, and what steps/convert.sh says of them."""
     utts = {f"q-p-0{i}": f"p-0{i}" for i in range(2)}
     rng = np.random.default_rng(0)
-    (root / "wav").mkdir(exist_ok=True)
+    (root / "wav").mkdir(parents=True, exist_ok=True)
     for utt in utts:
         soundfile.write(root / "wav" / f"{name}-{utt}.wav", 0.1 * rng.standard_normal(8000), 16000)
     place = root / name
@@ -149,6 +149,21 @@ def test_recognition_stands_among_the_tables(experiment, workplace) -> None:
     assert "## Recognition" in results and "### CER, % ↓" in results
     assert "| z1 | 1, 2 | 0.00 (0.00 to 0.00) |" in results
     assert "WER (%)" not in page
+
+
+def test_error_rates_of_converted_speech_stand_beside_its_acceptance(experiment, workplace) -> None:
+    from pylib.bin import score_wer
+
+    natural = str(natural_dir(workplace.root).rename(workplace.root / "unseen"))
+    place = converted(workplace.root / "data", "conv", natural)
+    write_table(place / "text", {"q-p-00": "THE CAT", "q-p-01": "A MAT"})
+    hyps = {"q-p-00": "THE CAT", "q-p-01": "A MAD"}
+    decoded = workplace.decoded("asr", "conv", hyps, system="asr", seed=7)
+    score_wer.main(["data/conv", str(decoded)])
+    page, results = run()
+    assert "CER, own recogniser, % ↓" in page and "## Recognition" not in results
+    line = next(x for x in results.splitlines() if x.startswith("| fhvae | shift/world | 1 |"))
+    assert "25.00 [" in line and "8.33 [" in line and "55.0 [" in line and "6.50 [" in line
 
 
 def test_the_readme_shows_the_few_that_tell_most(experiment) -> None:

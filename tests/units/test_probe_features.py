@@ -66,11 +66,11 @@ def test_features_without_latents_are_named_by_their_stem(tmp_path: Path) -> Non
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     out = str(tmp_path / "out.json")
-    one = stored(tmp_path / "1", "abc", checkpoint="a.pt")
-    two = stored(tmp_path / "2", "xy", checkpoint="b.pt")
+    one = stored(tmp_path / "1", "abc", checkpoint_sha256="a.pt")
+    two = stored(tmp_path / "2", "xy", checkpoint_sha256="b.pt")
     with pytest.raises(UserError, match="checkpoint 'b.pt'"):
         probe_phones.main([str(one), str(two), out])
-    same = stored(tmp_path / "3", "cd", checkpoint="a.pt")
+    same = stored(tmp_path / "3", "cd", checkpoint_sha256="a.pt")
     with pytest.raises(UserError, match="'c' also in"):
         probe_phones.main([str(one), str(same), out])
     with pytest.raises(UserError, match="z2.json"):
