@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from torch import Tensor
 from pylib.corpus.atomic import sha256_file
 from pylib.corpus.datadir import DataDir
 from pylib.corpus.errors import UserError
-from pylib.corpus.tables import names_some
 from pylib.features.cmvn import cmvn_path, identity, load_cmvn
 from pylib.features.reader import FeatureReader
 from pylib.nn.segments import SegmentBatch
@@ -186,11 +185,19 @@ class SegmentSet:
         return self.plan.rows if isinstance(self.plan, SegmentPlan) else 0
 
 
-def open_segments(path: str | Path, config: TrainConfig, training: bool) -> SegmentSet:
+def open_segments(
+    path: str | Path, config: TrainConfig, training: bool, without: Collection[str] = ()
+) -> SegmentSet:
     """Open and check a data directory for training or validation on segments.
 
     Utterances shorter than a segment are left out and counted in the log; with balanced batches
     so are, in training, those of speakers with one utterance.
+
+    Args:
+        path: the data directory.
+        config: of a segment system.
+        training: draw batches from it; else take all segments in order.
+        without: further utterances to leave out: those that are validated on.
 
     Raises:
         UserError: missing features, or of another dimension; statistics of another set; nothing
@@ -206,7 +213,9 @@ def open_segments(path: str | Path, config: TrainConfig, training: bool) -> Segm
             f"{path}/{settings.features}.json: dim = {store.dim}, the model expects "
             f"{config.fhvae.feature_dim}: set fhvae.feature_dim={store.dim}, or segments.features"
         )
-    frames = {utt: store.frames(utt) for utt in store.utts}
+    held = [utt for utt in store.utts if utt in without]
+    _tell(path, held, "held for validation")
+    frames = {utt: store.frames(utt) for utt in store.utts if utt not in without}
     utts = _usable(path, data.utt2spk, frames, config, training)
     names = sorted({data.utt2spk[utt] for utt in utts})
     number = {name: place for place, name in enumerate(names)}
@@ -261,8 +270,8 @@ def _usable(
         utts = [utt for utt in utts if spoken[utt2spk[utt]] > 1]
     if not utts:
         raise UserError(
-            f"{path}: no utterance is left to use: each needs fhvae.segment = {length} frames, and "
-            "where segments.speakers > 0 another utterance of its speaker"
+            f"{path}: no utterance is left: each needs fhvae.segment = {length} frames, where "
+            "segments.speakers > 0 another one of its speaker, and not to be validated on"
         )
     return utts
 
@@ -283,17 +292,11 @@ def _statistics(
 
 
 def check_sets(train: SegmentSet, dev: SegmentSet) -> None:
-    """Refuse a development set of other features, or one that shares utterances with training."""
+    """Refuse a development set of other features than the training set's."""
     if identity(train.meta) != identity(dev.meta):
         raise UserError(
             f"{train.path} and {dev.path}: their features are not of one kind and configuration: "
             "make those of both sets alike"
-        )
-    both = set(train.utts) & set(dev.utts)
-    if both:
-        raise UserError(
-            f"{dev.path}: {names_some(both)} are in {train.path} too: what is trained on cannot "
-            "say when to stop, give a development set of other utterances"
         )
 
 

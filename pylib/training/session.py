@@ -130,10 +130,10 @@ def _check_measure(config: TrainConfig) -> None:
 
 def _open_sets(request: Request, config: TrainConfig) -> Sets:
     if config.segments is not None:
-        segments = open_segments(request.train, config, training=True)
         if not config.run.validate_every:
-            return segments, None
+            return open_segments(request.train, config, training=True), None
         other = open_segments(request.dev, config, training=False)
+        segments = open_segments(request.train, config, training=True, without=set(other.utts))
         check_sets(segments, other)
         return segments, other
     train_set = open_set(request.train, config, training=True)

@@ -12,6 +12,7 @@ import torch
 from pylib.corpus.ark import iter_scp
 from pylib.corpus.atomic import write_json
 from pylib.corpus.errors import UserError
+from pylib.corpus.layout import Contents
 from pylib.features.cmvn import compute_cmvn
 from pylib.nn.loss import add_metrics
 from pylib.systems.fhvae import FHVAE as System
@@ -19,7 +20,7 @@ from pylib.training import checkpoint, loop
 from pylib.training.config import load_config
 from pylib.training.distributed import single
 from pylib.training.segment_data import open_segments
-from pylib.training.session import Request, train
+from pylib.training.session import Request, _open_sets, train
 from pylib.training.signals import EXIT_PREEMPTED
 from pylib.training.step import Updater, make_optimizer
 from pylib.training.validation import validate
@@ -199,8 +200,22 @@ def test_statistics_of_other_data_are_refused(segment_sets, config_file, tmp_pat
         go(segment_sets, path, tmp_path / "exp")
 
 
-def test_development_utterances_are_not_trained_on(segment_sets, config_file, tmp_path) -> None:
-    with pytest.raises(UserError, match="are in .* too"):
+def test_development_utterances_are_not_trained_on(
+    segment_sets, config_file, tmp_path, caplog
+) -> None:
+    """A development set that is a part of the training set is held out of it."""
+    contents = Contents.load(segment_sets[0])
+    part = [utt for utt in contents.utt2spk if utt.endswith("0")]
+    (tmp_path / "part").mkdir()
+    contents.select(part).write(tmp_path / "part")
+    data = _open_sets(
+        Request(segment_sets[0], tmp_path / "part", tmp_path / "exp"),
+        load_config(config_file(FHVAE)).config,
+    )
+    assert set(data[0].utts) == set(contents.utt2spk) - set(part)
+    assert data[1] is not None and data[1].utts == part
+    assert "4 utterances left out, held for validation" in caplog.text
+    with pytest.raises(UserError, match="no utterance is left"):
         go((segment_sets[0], segment_sets[0]), config_file(FHVAE), tmp_path / "exp")
 
 
