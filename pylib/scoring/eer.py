@@ -90,9 +90,8 @@ class Sweep:
         miss, alarm = (np.concatenate(([0.0], total / total[-1])) for total in (miss, alarm))
         return miss, 1.0 - alarm
 
-    def equal_error(self, weights: Floats | None = None) -> EqualError:
-        """Crossing of the two rates, interpolated linearly between neighbouring thresholds."""
-        miss, alarm = self.rates(weights)
+    def crossing(self, miss: Floats, alarm: Floats) -> EqualError:
+        """Where two rates of `rates` meet, linear between neighbouring thresholds."""
         gap = miss - alarm  # rises from -1 to 1
         upper = int(np.searchsorted(gap, 0.0))
         lower = upper - 1
@@ -105,12 +104,25 @@ class Sweep:
             high = np.nextafter(low, np.inf)
         return EqualError(float(100.0 * eer), float(low + share * (high - low)))
 
+    def equal_error(self, weights: Floats | None = None) -> EqualError:
+        """Where misses and false alarms are equally frequent."""
+        return self.crossing(*self.rates(weights))
+
     def min_dcf(self, cost: DetectionCost | None = None, weights: Floats | None = None) -> float:
-        """Least cost of any threshold over that of accepting nothing or everything; at most 1."""
-        cost = cost or DetectionCost()
-        miss, alarm = self.rates(weights)
-        missed, alarmed = cost.miss * cost.prior, cost.alarm * (1.0 - cost.prior)
-        return float((missed * miss + alarmed * alarm).min() / min(missed, alarmed))
+        """Least cost of any threshold, see `least_cost`."""
+        return least_cost(*self.rates(weights), cost)
+
+
+def least_cost(miss: Floats, alarm: Floats, cost: DetectionCost | None = None) -> float:
+    """Least cost over that of accepting nothing or everything; at most 1.
+
+    Args:
+        miss, alarm: (K + 1,) rates at all thresholds.
+        cost: of each.
+    """
+    cost = cost or DetectionCost()
+    missed, alarmed = cost.miss * cost.prior, cost.alarm * (1.0 - cost.prior)
+    return float((missed * miss + alarmed * alarm).min() / min(missed, alarmed))
 
 
 def equal_error(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> EqualError:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import names_some
 from pylib.corpus.trials import Trial
-from pylib.scoring.eer import DetectionCost, Sweep
+from pylib.scoring.eer import DetectionCost, Sweep, least_cost
 from pylib.scoring.latents import SUFFIXES, Latents, check_same_model
 from pylib.scoring.lda import fit_lda
 from pylib.scoring.significance import MIN_SPEAKERS, SEED
@@ -164,8 +164,9 @@ def _measure(
         weights = speaker_weights(trials, chosen)
         if not weights[trials.target].any() or not weights[~trials.target].any():
             continue  # one speaker only, or speakers without trials: no rate
-        drawn["eer"].append(sweep.equal_error(weights).eer)
-        drawn["min_dcf"].append(sweep.min_dcf(options.cost, weights))
+        rates = sweep.rates(weights)
+        drawn["eer"].append(sweep.crossing(*rates).eer)
+        drawn["min_dcf"].append(least_cost(*rates, options.cost))
     found: dict[str, tuple[float, float | None, float | None]] = {}
     for name, value in values.items():
         if drawn[name]:
