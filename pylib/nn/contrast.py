@@ -123,3 +123,51 @@ class Centroids(nn.Module):
         scores = self.log_scale.exp() * torch.where(own, others, cosine) + self.offset
         each = -torch.where(own, scores.log_softmax(1), 0.0).sum(1)
         return _mean(each, size > 1)
+
+
+class Contrast(nn.Module):
+    """The contrastive term of FHVAE, by name.
+
+    supcon acts on z2 means; supcon_utterance on their means over an utterance's segments in the
+    batch; supcon_table on the table rows in the batch; ge2e on z2 means and their speakers'
+    centroids; nca is supcon with FHVAE's squared distance; triplet is semi-hard, by cosine.
+
+    Args:
+        kind: one of the above, or none.
+        temperature: of the cosines of the supcon kinds.
+        exclude_same_utterance: two segments of one utterance are not compared (supcon, nca,
+            triplet).
+    """
+
+    def __init__(self, kind: str, temperature: float, exclude_same_utterance: bool) -> None:
+        super().__init__()
+        self.kind, self.temperature = kind, temperature
+        self.exclude = exclude_same_utterance
+        self.centroids = Centroids() if kind == "ge2e" else None
+
+    def forward(
+        self, z2_mean: Tensor, table: Tensor, sequences: Tensor, speakers: Tensor,
+        utterances: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The mean over anchors, (), and how many of the vectors compared are anchors, ().
+
+        Args:
+            z2_mean: (B, D2) of segments.
+            table: (rows, D2).
+            sequences, speakers, utterances: (B,) int64 of the segments; sequences are table rows.
+        """
+        if self.centroids is not None:
+            return self.centroids(z2_mean, speakers)
+        vectors, groups = z2_mean, None
+        if self.kind == "supcon_utterance":
+            vectors, speakers = group_means(z2_mean, speakers, utterances)
+        elif self.kind == "supcon_table":
+            vectors, speakers = group_means(table[sequences], speakers, sequences)
+        elif self.exclude:
+            groups = utterances
+        candidates, positives = pairs(speakers, groups)
+        if self.kind == "triplet":
+            return triplet(vectors, candidates, positives)
+        if self.kind == "nca":
+            return supcon(neighbour_scores(vectors), candidates, positives)
+        return supcon(cosines(vectors, self.temperature), candidates, positives)

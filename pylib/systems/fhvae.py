@@ -17,15 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pylib.corpus.errors import UserError
-from pylib.nn.contrast import (
-    Centroids,
-    cosines,
-    group_means,
-    neighbour_scores,
-    pairs,
-    supcon,
-    triplet,
-)
+from pylib.nn.contrast import Contrast
 from pylib.nn.gaussian import (
     Z2_VARIANCE,
     kl_normal,
@@ -65,11 +57,6 @@ class FHVAEConfig:
                 raise UserError(f"fhvae.{name} = [{low}, {high}]: expected the lower bound first")
 
 
-Contrast = Literal[
-    "none", "supcon", "supcon_utterance", "supcon_table", "ge2e", "nca", "triplet"
-]  # fmt: skip
-
-
 @dataclass(frozen=True)
 class ObjectiveConfig:
     """What is maximised besides the segment bound, and when training is called sick."""
@@ -77,10 +64,10 @@ class ObjectiveConfig:
     alpha: float = 10.0  # weight of log q(sequence | z2 mean); published 0, 10
     # Rows of the table: one an utterance, or one a speaker (the control with labels alone).
     table: Literal["utterance", "speaker"] = "utterance"
-    # supcon: on z2 means. supcon_utterance: on their means over an utterance's segments in the
-    # batch. supcon_table: on the table rows in the batch. ge2e: against speakers' centroids. nca:
-    # as supcon with FHVAE's squared distance. triplet: semi-hard, cosine.
-    contrast: Contrast = "none"
+    # The kinds of `pylib.nn.contrast.Contrast`.
+    contrast: Literal[
+        "none", "supcon", "supcon_utterance", "supcon_table", "ge2e", "nca", "triplet"
+    ] = "none"
     contrast_weight: float = 10.0  # lambda
     temperature: float = 0.1  # of the cosines of the supcon kinds
     exclude_same_utterance: bool = False  # pairs of one utterance do not count (supcon,nca,triplet)
@@ -143,7 +130,9 @@ class FHVAE(nn.Module):
             self.z2_encoder = DenseEncoder(width, model.segment, 0, *size, d2, inner)
             self.z1_encoder = DenseEncoder(width, model.segment, d2, *size, d1, inner)
             self.decoder = DenseDecoder(width, model.segment, *size, d1 + d2, outer)
-        self.centroids = Centroids() if objective.contrast == "ge2e" else None
+        self.contrast = Contrast(
+            objective.contrast, objective.temperature, objective.exclude_same_utterance
+        )
         self.table = nn.Parameter(torch.randn(rows, d2))
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_std", torch.ones(width))
@@ -260,7 +249,9 @@ class FHVAE(nn.Module):
         cost = -alpha * own if alpha > 0 else own.new_zeros(())
         if self.objective.contrast == "none":
             return cost
-        term, anchors = self._contrast(batch, z2_mean)
+        term, anchors = self.contrast(
+            z2_mean, self.table, batch.sequences, batch.speakers, batch.utterances
+        )
         sums["contrast"] = term * len(batch)
         sums["contrast_anchors"] = anchors.float()
         return cost + self.contrast_weight * sums["contrast"]
@@ -271,27 +262,6 @@ class FHVAE(nn.Module):
         warmup = self.objective.contrast_warmup
         grown = min(1.0, self.update / warmup) if warmup else 1.0
         return self.objective.contrast_weight * grown
-
-    def _contrast(self, batch: SegmentBatch, z2_mean: Tensor) -> tuple[Tensor, Tensor]:
-        """The contrastive term, a mean over anchors, and how many segments or rows are anchors."""
-        kind, objective = self.objective.contrast, self.objective
-        speakers, utterances = batch.speakers, batch.utterances
-        if self.centroids is not None:
-            return self.centroids(z2_mean, speakers)
-        vectors, groups = z2_mean, None
-        if kind == "supcon_utterance":
-            vectors, speakers = group_means(z2_mean, speakers, utterances)
-        elif kind == "supcon_table":
-            rows = self.table[batch.sequences]
-            vectors, speakers = group_means(rows, speakers, batch.sequences)
-        elif objective.exclude_same_utterance:
-            groups = utterances
-        candidates, positives = pairs(speakers, groups)
-        if kind == "triplet":
-            return triplet(vectors, candidates, positives)
-        if kind == "nca":
-            return supcon(neighbour_scores(vectors), candidates, positives)
-        return supcon(cosines(vectors, objective.temperature), candidates, positives)
 
     @torch.no_grad()
     def before_update(self, batches: Sequence[Any], optimizer: torch.optim.Optimizer) -> int:
