@@ -12,13 +12,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pylib.corpus.atomic import atomic_dir, require_free_space, write_json
+from pylib.corpus.errors import UserError
 from pylib.corpus.mini import channel
 from pylib.corpus.mini.build import (
     BYTES_PER_SECOND,
@@ -29,13 +30,19 @@ from pylib.corpus.mini.build import (
 )
 from pylib.corpus.mini.config import ALL_ACCENTS
 from pylib.corpus.mini.grammar import SentenceGenerator
-from pylib.corpus.mini.plan import ReadingList, new_sentence, utterance_lengths
+from pylib.corpus.mini.plan import (
+    WORDS_PER_SECOND_AT_140,
+    ReadingList,
+    new_sentence,
+    utterance_lengths,
+)
 from pylib.corpus.mini.reader import phone_lines, say, start_voice, write_flac
 from pylib.corpus.mini.speakers import Speaker, deal, usable_voices
 from pylib.corpus.mini.vctk_config import FORMAT_VERSION, VctkMiniConfig
 
 AUDIO = "wav48_silence_trimmed"
 FIRST_ID = 225
+_TRIES = 500  # sentences in a row of a length that is not wanted
 _HEADER = "ID  AGE  GENDER  ACCENTS  REGION COMMENTS\n"
 
 
@@ -94,18 +101,39 @@ def draw_voices(config: VctkMiniConfig) -> list[Speaker]:
     return speakers
 
 
-def vctk_lists(config: VctkMiniConfig) -> list[ReadingList]:
-    """What each speaker reads: the texts of all, then sentences that nobody else has."""
+def _sentences(config: VctkMiniConfig) -> Iterator[str]:
+    """Endless distinct sentences that take min_ to max_seconds at the mean rate of speaking.
+
+    Raises:
+        UserError: the language is used up.
+    """
     generator = SentenceGenerator(config)
     rng = random.Random(f"vctk sentences {config.seed}")
     lengths = utterance_lengths(config, rng, config.rate)
+    speed = WORDS_PER_SECOND_AT_140 * config.rate / 140
+    fewest, most = round(config.min_seconds * speed), round(config.max_seconds * speed)
     seen: set[str] = set()
-    shared = [new_sentence(generator, rng, lengths, seen) for _ in range(config.parallel)]
+    tries = 0
+    while tries < _TRIES:
+        sentence = new_sentence(generator, rng, lengths, seen)
+        tries += 1
+        if fewest <= len(sentence.split()) <= most:
+            tries = 0
+            yield sentence
+    raise UserError(
+        f"built-in corpus: no sentence of {fewest} to {most} words in {_TRIES} tries: widen "
+        "min_seconds to max_seconds"
+    )
+
+
+def vctk_lists(config: VctkMiniConfig) -> list[ReadingList]:
+    """What each speaker reads: the texts of all, then sentences that nobody else has."""
+    draw = _sentences(config)
+    shared = [next(draw) for _ in range(config.parallel)]
     seconds = config.mean_seconds * config.utterances
     lists = []
     for speaker in draw_voices(config):
-        own = config.utterances - config.parallel
-        sentences = [new_sentence(generator, rng, lengths, seen) for _ in range(own)]
+        sentences = [next(draw) for _ in range(config.utterances - config.parallel)]
         lists.append(ReadingList(speaker, seconds, 0.0, (*shared, *sentences)))
     return lists
 
