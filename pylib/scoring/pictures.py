@@ -1,4 +1,4 @@
-"""Pictures of latents: vectors of utterances by speaker, frames of the content latent by phone."""
+"""Pictures of latents: vectors of utterances by speaker, frames by phone."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Matrix = npt.NDArray[np.float64]
 SPEAKERS = 12  # shown, and utterances of each: more colours cannot be told apart
 UTTERANCES = 20
 PHONES = 12  # the most frequent
-FRAMES = 600
+FRAMES = 500
 SEED = 0
 NAMES = {"svector": "sequence latent", "z1mean": "content latent"}
+FRAME_NAMES = {"z1": "frames of the content latent", "z2": "frames of the sequence latent"}
 
 
 def principal_components(matrix: Matrix) -> Matrix:
@@ -69,22 +70,23 @@ def speaker_points(directory: str | os.PathLike[str], name: str) -> tuple[Matrix
     return latents.matrix[rows], [latents.speakers[i] for i in rows]
 
 
-def phone_points(directory: str | os.PathLike[str]) -> tuple[Matrix, list[str]] | None:
-    """Frames of z1 (their means) with their phones; None without z1 or without phone times."""
+def phone_points(directory: str | os.PathLike[str], stem: str) -> tuple[Matrix, list[str]] | None:
+    """Frames of z1 (their means) or z2 with their phones; None without them or phone times."""
     root = Path(directory)
-    if not ((root / "z1.scp").is_file() and (root / "phones.ctm").is_file()):
+    if not ((root / f"{stem}.scp").is_file() and (root / "phones.ctm").is_file()):
         return None
     times = read_phones(root / "phones.ctm")
     ids = phone_ids(times)
     names = sorted(ids)
-    table = {utt: rx for utt, rx in read_scp(root / "z1.scp").items() if utt in times}
+    table = {utt: rx for utt, rx in read_scp(root / f"{stem}.scp").items() if utt in times}
     frames, phones = [], []
     with ArkReader() as reader:
         for utt in _even(list(table), 60):
             matrix = np.asarray(reader.read(table[utt], utt), dtype=np.float64)
             of_frame = times[utt].at(frame_times(len(matrix), 100.0, "start"), ids)
             known = of_frame >= 0
-            frames.append(matrix[known][:, : matrix.shape[1] // 2])  # the rest are log-variances
+            half = matrix.shape[1] // 2 if stem == "z1" else None  # the rest are log-variances
+            frames.append(matrix[known][:, :half])
             phones += [names[i] for i in of_frame[known]]
     if not phones:
         return None
@@ -97,9 +99,10 @@ def phone_points(directory: str | os.PathLike[str]) -> tuple[Matrix, list[str]] 
 def _scatter(axes: Any, plane: Matrix, labels: Sequence[str], title: str) -> None:
     import matplotlib
 
-    colours = matplotlib.colormaps["tab20"]
+    names = sorted(set(labels))
+    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
     of_point = np.asarray(labels)
-    for index, name in enumerate(sorted(set(labels))):
+    for index, name in enumerate(names):
         part = plane[of_point == name]
         axes.scatter(part[:, 0], part[:, 1], s=6, color=colours(index % 20), label=name)
     axes.set_title(title, fontsize=8)
@@ -121,9 +124,10 @@ def latent_picture(directory: str | os.PathLike[str]) -> dict[str, str]:
 
     origin = read_origin(directory)
     columns = [(f"{NAMES[n]}, by speaker", *speaker_points(directory, n)) for n in SUFFIXES]
-    frames = phone_points(directory)
-    if frames is not None:
-        columns.append(("frames of the content latent, by phone", *frames))
+    for stem, name in FRAME_NAMES.items():
+        frames = phone_points(directory, stem)
+        if frames is not None:
+            columns.append((f"{name}, by phone", *frames))
     figure = Figure(figsize=(3.6 * len(columns), 6.6), layout="constrained", dpi=80)
     FigureCanvasAgg(figure)
     for number, (title, matrix, labels) in enumerate(columns):

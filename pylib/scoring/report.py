@@ -126,6 +126,8 @@ def _players(found: Collected) -> list[dict[str, Any]]:
         path = found.details[rows[0]["file"]]["settings"].get("data")
         if path is None or not Path(path).is_dir():
             continue  # the data has been removed since: the scores stand without it
+        if (Path(path) / "convert.json").is_file():
+            continue  # converted speech is heard beside its source
         data = DataDir.load(path)
         scores = {row["file"]: read_score(row["file"])[1] for row in rows}
         short = [u for u in data.utts if data.utt2dur[u] <= MAX_AUDIO_SECONDS]

@@ -163,6 +163,7 @@ def test_error_rates_of_converted_speech_stand_beside_its_acceptance(experiment,
     page, results = run()
     assert "CER, own recogniser, % ↓" in page and "## Recognition" not in results
     line = next(x for x in results.splitlines() if x.startswith("| fhvae | shift/world | 1 |"))
+    assert "<audio" not in page
     assert "25.00 [" in line and "8.33 [" in line and "55.0 [" in line and "6.50 [" in line
 
 
