@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylib.bin.entry import run
-from pylib.corpus.download import Checksum, fetch, unpack_tar
+from pylib.corpus.download import Checksum, fetch, unpack_tar, unpack_zip
 from pylib.corpus.errors import UserError
 
 
@@ -19,7 +19,8 @@ class Item:
 
     Attributes:
         name: what it is asked for by.
-        action: `file`, or `tar:<top>/<made>`: unpack; `<top>/<made>` is there afterwards.
+        action: `file`, or `tar:<top>/<made>`: unpack, `<top>/<made>` is there
+            afterwards, or `zip:<made>`: unpack as the directory `<made>`.
         url: where it is.
         checksum: None when nobody has published one.
     """
@@ -41,8 +42,10 @@ def read_items(path: Path) -> dict[str, Item]:
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue
-        if len(fields) != 4 or not (fields[1] == "file" or fields[1].startswith("tar:")):
-            raise UserError(f"{path}:{number}: not `name file|tar:<top>/<made> url checksum`")
+        if len(fields) != 4 or not (fields[1] == "file" or fields[1].startswith(("tar:", "zip:"))):
+            raise UserError(
+                f"{path}:{number}: not `name file|tar:<top>/<made>|zip:<made> url checksum`"
+            )
         items[fields[0]] = Item(fields[0], fields[1], fields[2], Checksum.parse(fields[3]))
     return items
 
@@ -73,14 +76,18 @@ def fetch_item(item: Item, url: str, directory: Path, keep: bool, retries: int) 
     if item.action == "file":
         new = fetch(url, target, item.checksum, retries=retries, progress=_Report(item.name))
         return ("fetched" if new else "is there already") + unchecked
-    made = directory / item.action.removeprefix("tar:")
+    kind, _, name = item.action.partition(":")
+    made = directory / name
     if made.is_dir():
         return "is there already"
     fetch(url, target, item.checksum, retries=retries, progress=_Report(item.name))
     print(f"{item.name}: unpacking", file=sys.stderr, flush=True)
-    unpack_tar(target, directory, item.action.removeprefix("tar:").partition("/")[0])
+    if kind == "zip":
+        unpack_zip(target, made)
+    else:
+        unpack_tar(target, directory, name.partition("/")[0])
     if not made.is_dir():
-        raise UserError(f"{target}: does not hold {item.action.removeprefix('tar:')}: remove it")
+        raise UserError(f"{target}: does not hold {name}: remove it")
     if not keep:
         target.unlink()
     return "fetched and unpacked" + unchecked

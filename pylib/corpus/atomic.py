@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,13 @@ def _replace_dir(temp: Path, final: Path) -> None:
         os.rename(old, final)
         raise
     _remove(old)
+
+
+def sync_files(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Flush many files and their directories to the disk: cheaper at the end than one by one."""
+    files = [Path(path) for path in paths]
+    for place in (*files, *dict.fromkeys(path.parent for path in files)):
+        _fsync(place)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -13,8 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pylib.corpus.atomic import atomic_dir, require_free_space, write_json, write_text
-from pylib.corpus.audio import audio_info, write_audio
+import numpy as np
+import soundfile
+
+from pylib.corpus.atomic import (
+    atomic_dir,
+    require_free_space,
+    sync_files,
+    write_json,
+    write_text,
+)
+from pylib.corpus.audio import Samples, audio_info
 from pylib.corpus.clean import CleanConfig, Cleaned, clean
 from pylib.corpus.datadir import DataDir, check_speaker_order, format_seconds
 from pylib.corpus.derived import input_bytes, shard_slice
@@ -61,6 +70,18 @@ def shift_phones(
         if last > first:
             kept.append((first, last - first, name))
     return kept
+
+
+def _write_flac(path: Path, samples: Samples, rate: int) -> None:
+    """16-bit flac under its name when complete; `sync_files` puts many on the disk at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.tmp-{os.getpid()}.flac")
+    pcm = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
+    try:
+        soundfile.write(temp, pcm, rate, format="FLAC", subtype="PCM_16")
+        os.replace(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -112,6 +133,7 @@ class CleanStage:
         progress = Progress(f"cleaning of {self.data}, shard {index}/{self.jobs}")
         made: dict[str, dict[str, Any]] = {}
         left_out: list[list[str]] = []
+        written: list[Path] = []
         limited = 0
         for done, utt in enumerate(part, 1):
             result = self._clean(utt)
@@ -121,9 +143,11 @@ class CleanStage:
             for number, (first, samples) in enumerate(result.pieces, 1):
                 name = f"{utt}-c{number:02d}" if self.config.chunk else utt
                 path = self.audio_dir / data.utt2spk[utt] / f"{name}.flac"
-                write_audio(path, samples, self.config.rate)
+                _write_flac(path, samples, self.config.rate)
+                written.append(path)
                 made[name] = {"utt": utt, "first": first, "samples": len(samples)}
             progress(done, len(part))
+        sync_files(written)
         write_json(
             self._shard_path(index),
             {"digest": self.digest, "made": made, "left_out": left_out, "limited": limited},

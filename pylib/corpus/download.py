@@ -12,10 +12,13 @@ import http.client
 import json
 import os
 import shutil
+import stat
 import tarfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +272,38 @@ def unpack_tar(archive: Path, directory: Path, top: str) -> list[str]:
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        raise UserError(f"{archive}: cannot be unpacked ({error}): fetch it again") from error
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def unpack_zip(archive: Path, directory: Path) -> None:
+    """Unpack a zip archive as `directory`, which appears when all of it is there.
+
+    A single top directory of the archive with the name of `directory` is left out. Names that lead
+    out of it (absolute, `..`) and links are refused; every member's CRC is checked.
+
+    Raises:
+        UserError: `directory` is there already, a broken or unsafe archive, no space.
+    """
+    if directory.exists():
+        raise UserError(f"{directory}: is there already: remove it to have it unpacked again")
+    temp = directory.with_name(f".{directory.name}.unpacked")
+    shutil.rmtree(temp, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = packed.infolist()
+            require_free_space(directory.parent, sum(member.file_size for member in members))
+            for member in members:
+                parts = member.filename.split("/")
+                link = stat.S_ISLNK(member.external_attr >> 16)
+                if link or not parts[0] or ".." in parts or "\\" in member.filename:
+                    raise UserError(f"{archive}: unsafe member {member.filename!r}: not unpacked")
+            packed.extractall(temp)
+        inner = temp / directory.name
+        only = inner.is_dir() and [entry.name for entry in temp.iterdir()] == [inner.name]
+        os.replace(inner if only else temp, directory)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise UserError(f"{archive}: cannot be unpacked ({error}): fetch it again") from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
