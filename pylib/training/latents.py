@@ -7,7 +7,7 @@ depends on what else is computed nor on how the work is split over jobs.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pylib.corpus.ark import ArkReader, ArkWriter, as_float
 from pylib.corpus.atomic import atomic_path, sha256_file, write_json
 from pylib.corpus.derived import Derived, input_bytes, open_derived, write_shards
 from pylib.corpus.errors import UserError
+from pylib.corpus.fix import next_backup
 from pylib.corpus.layout import Contents, data_files
 from pylib.features.cmvn import identity
 from pylib.features.reader import FeatureReader
@@ -234,14 +235,11 @@ def finish(
     (out / "latents.json").unlink(missing_ok=True)
     contents = Contents.load(source)
     part = contents.select(extractor.utts)
-    fresh = dict(part.texts())
-    for name in ("latents.json", *(f"{stem}{end}" for stem in (*FRAMES, *VECTORS, SPEAKERS)
-                                   for end in (".scp", ".json"))):  # fmt: skip
-        fresh.pop(name, None)
-    kept = {f"{item.stem}{end}" for item in stems for end in (".scp", ".json")}
-    for name in data_files(out):
-        if name not in fresh and name not in kept:
-            (out / name).unlink()
+    ours = {f"{stem}{end}" for stem in (*FRAMES, *VECTORS, SPEAKERS) for end in (".scp", ".json")}
+    fresh = {name: data for name, data in part.texts() if name not in {"latents.json", *ours}}
+    _clear(
+        out, {*fresh, *(f"{item.stem}{end}" for item in stems for end in (".scp", ".json"))}, ours
+    )
     for name, data in fresh.items():
         with atomic_path(out / name) as temp:
             temp.write_bytes(data)
@@ -250,6 +248,19 @@ def finish(
     _write_speakers(extractor, next(i for i in stems if i.stem == "svector"), part.utt2spk, out)
     write_json(out / "latents.json", extractor.origin())
     return contents.unknown
+
+
+def _clear(out: Path, kept: Collection[str], ours: Collection[str]) -> None:
+    """Remove latents that are not made again; what else does not belong goes to a backup."""
+    old = [name for name in data_files(out) if name not in kept]
+    foreign = [name for name in old if name not in ours]
+    if foreign:
+        backup = next_backup(out)
+        backup.mkdir(parents=True)
+        for name in foreign:
+            (out / name).rename(backup / name)
+    for name in set(old) - set(foreign):
+        (out / name).unlink()
 
 
 def _write_speakers(

@@ -251,10 +251,13 @@ class Trainer:
         return result.stop
 
     def _before_update(self, batches: Sequence[tuple[int, Any]]) -> None:
-        """Let the system do what comes before gradients, the same in every process."""
+        """Let the system do what comes before gradients, the same in every process.
+
+        All micro-batches of an update ask for the same, so the first of this process will do.
+        """
         with self.updater.autocast():
-            self.system.before_update([batch for _, batch in batches], self.optimizer)
-        if self.where.world > 1:
+            changed = self.system.before_update([batches[0][1]], self.optimizer)
+        if changed and self.where.world > 1:
             for item in self.system.parameters():
                 self.where.broadcast_(item.data)
 

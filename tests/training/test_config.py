@@ -41,6 +41,29 @@ def test_several_parents_the_later_wins(tmp_path: Path) -> None:
     assert (config.model.dim, config.model.heads) == (64, 2)
 
 
+def test_several_files_the_later_wins(tmp_path: Path) -> None:
+    """As if each extended those before it: what the system does not read is then no error."""
+    first = write(tmp_path, "a.toml", 'system = "fhvae"\n[fhvae]\nhidden = 64\nlayers = 1\n')
+    second = write(tmp_path, "b.toml", "[fhvae]\nlayers = 3\n[objective]\nalpha = 0.5\n")
+    config = load_config([first, second], ["objective.contrast=supcon"]).config
+    assert config.fhvae is not None and config.objective is not None
+    assert (config.fhvae.hidden, config.fhvae.layers) == (64, 3)
+    assert (config.objective.alpha, config.objective.contrast) == (0.5, "supcon")
+    assert config.model is None and config.data is None
+    assert from_dict(config.as_dict(), "checkpoint") == config
+    third = write(tmp_path, "c.toml", 'system = "ctc"\n')
+    assert load_config([first, third]).config.fhvae is None
+    with pytest.raises(UserError, match="has no section .fhvae."):
+        load_config([third, first, third, write(tmp_path, "d.toml", "[fhvae]\nhidden = 2\n")])
+
+
+def test_segments_that_make_no_sense(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.toml", 'system = "fhvae"\n[segments]\nspeakers = 1\n')
+    assert "[segments]: batches of 1 speakers" in refusal(path)
+    path = write(tmp_path, "b.toml", 'system = "fhvae"\n[segments]\ncached = 20\n')
+    assert "cached = 20 utterances do not hold one batch of 16 x 4" in refusal(path)
+
+
 @pytest.mark.parametrize("value", ["3", "[3]", "true"])
 def test_extends_names_files(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, "a.toml", f"\nextends = {value}\n")

@@ -19,6 +19,7 @@ from pylib.corpus.errors import UserError
 from pylib.corpus.layout import Contents
 from pylib.corpus.tables import read_table
 from pylib.training.data import open_set
+from pylib.training.extract import LayerExtractor
 from pylib.training.latents import LatentExtractor, spread
 from pylib.training.session import Request, train
 from tests.training.helpers import FINETUNE, ROOT, make_set, process_env
@@ -124,6 +125,21 @@ def test_shards_and_repetitions_change_nothing(checkpoint, unseen, tmp_path) -> 
     first, second = arrays(one, "svector"), arrays(two, "svector")
     for key, value in first.items():
         np.testing.assert_allclose(second[key], value, atol=1e-6)
+
+
+def test_files_of_others_are_kept(checkpoint, unseen, tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "text.old").write_text("mine\n")
+    dump_latents.main(["--frames", "false", str(checkpoint), str(unseen), str(out)])
+    assert not (out / "text.old").exists()
+    assert [path.read_text() for path in out.glob(".backup/*/text.old")] == ["mine\n"]
+    assert Contents.load(out).utt2spk
+
+
+def test_layers_are_asked_for_in_vain(checkpoint, unseen) -> None:
+    with pytest.raises(UserError, match=r"a fhvae model has no layers.*dump_latents"):
+        LayerExtractor(checkpoint, unseen)
 
 
 def test_a_merge_without_its_shards_leaves_nothing_finished(checkpoint, unseen, tmp_path) -> None:

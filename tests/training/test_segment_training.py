@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from pylib.corpus.ark import iter_scp
+from pylib.corpus.ark import ArkWriter, iter_scp
 from pylib.corpus.atomic import write_json
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import Contents
+from pylib.corpus.tables import read_numbers
 from pylib.features.cmvn import compute_cmvn
 from pylib.nn.loss import add_metrics
 from pylib.systems.fhvae import FHVAE as System
@@ -264,6 +265,22 @@ def test_shuffled_speakers_keep_their_sizes(segment_sets, config_file) -> None:
     assert len(set(label.values())) == 2
     plain = open_segments(segment_sets[1], mixed, training=False)
     assert plain.make.speakers.tolist() == [0, 1, 2, 3]
+
+
+def test_digital_silence_stays_finite(config_file, tmp_path) -> None:
+    """Features that never vary: the deviation is floored, the log-variance clamped."""
+    sets = []
+    for name in ("train", "dev"):
+        frames = {f"s{i}-{name}": [60, 70] for i in range(3)}
+        data = make_segment_set(tmp_path, name, frames, 1)
+        with ArkWriter(tmp_path / "ark" / f"{name}.silent.ark", data / "logmel.scp") as writer:
+            for utt, count in read_numbers(data / "utt2num_frames", int).items():
+                writer.write(utt, np.full((count, DIM), np.log(1e-5), dtype=np.float32))
+        sets.append(data)
+    compute_cmvn(sets[0], "logmel")
+    path = config_file(FHVAE, optim__updates=10, run__validate_every=10, run__log_every=1)
+    assert go(tuple(sets), path, tmp_path / "exp") == 0
+    assert all(np.isfinite(row["loss"]) for row in metrics(tmp_path / "exp"))
 
 
 def test_a_small_cache_changes_nothing(segment_sets, config_file) -> None:
