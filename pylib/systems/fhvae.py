@@ -203,7 +203,8 @@ class FHVAE(nn.Module):
     def _normalised(self, segments: Tensor) -> Tensor:
         """(B, T, F) as stored -> (T, B, F) with the training set's mean 0 and deviation 1."""
         scale = self.feature_std.reciprocal()
-        return torch.addcmul(-self.feature_mean * scale, segments.transpose(0, 1), scale)
+        frames = segments.transpose(0, 1).contiguous()
+        return torch.addcmul(-self.feature_mean * scale, frames, scale)
 
     def _sequence_means(self, batch: SegmentBatch, z2_mean: Tensor) -> Tensor:
         """mu2 of each segment's sequence, (B, D2)."""
