@@ -19,6 +19,7 @@ from pylib.scoring.lda import fit_lda
 from pylib.scoring.significance import MIN_SPEAKERS, SEED
 
 Matrix = npt.NDArray[np.float64]
+Estimate = tuple[float, float | None, float | None]  # value and 95 % interval, where there is one
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _part(trials: TrialSet, chosen: npt.NDArray[np.bool_]) -> TrialSet:
 
 def _measure(
     scores: npt.NDArray[np.float64], trials: TrialSet, options: SvOptions
-) -> dict[str, tuple[float, float | None, float | None]]:
+) -> dict[str, Estimate]:
     """EER (percent) and minDCF with 95 % intervals over speakers, None below three speakers."""
     sweep = Sweep(scores, trials.target)
     values = {"eer": sweep.equal_error().eer, "min_dcf": sweep.min_dcf(options.cost)}
@@ -167,13 +168,28 @@ def _measure(
         rates = sweep.rates(weights)
         drawn["eer"].append(sweep.crossing(*rates).eer)
         drawn["min_dcf"].append(least_cost(*rates, options.cost))
-    found: dict[str, tuple[float, float | None, float | None]] = {}
+    found: dict[str, Estimate] = {}
     for name, value in values.items():
         if drawn[name]:
             low, high = np.percentile(drawn[name], [2.5, 97.5])
             found[name] = value, float(low), float(high)
         else:
             found[name] = value, None, None
+    return found
+
+
+def _measures(
+    scores: npt.NDArray[np.float64], trials: TrialSet, options: SvOptions
+) -> list[tuple[str, int, Estimate]]:
+    """(measure, trials, value with interval): of all trials, and of those of one gender."""
+    found = [
+        (name, len(scores), estimate)
+        for name, estimate in _measure(scores, trials, options).items()
+    ]
+    same = _part(trials, trials.same_gender)
+    if same.target.any() and not same.target.all():
+        estimate = _measure(scores[trials.same_gender], same, options)["eer"]
+        found.append(("eer_same_gender", len(same.target), estimate))
     return found
 
 
@@ -217,30 +233,20 @@ def verify(
     check_same_model(train, test)
     check_unseen(train, test)
     chosen = index_trials(trials, test, where)
-    same = _part(chosen, chosen.same_gender)
-    both = bool(same.target.any()) and not bool(same.target.all())
-    ending = SUFFIXES[name]
+    identity = {"system": test.origin["system"], "seed": test.origin.get("seed"), "set": test.set}
     rows = []
     for backend, transform in backends(train, options).items():
         scores = cosine_scores(transform(test.matrix), chosen)
-        found = _measure(scores, chosen, options)
-        found = {f"{measure}{ending}": value for measure, value in found.items()}
-        if both:
-            part = _measure(scores[chosen.same_gender], same, options)
-            found[f"eer_same_gender{ending}"] = part["eer"]
-        for measure, (value, low, high) in found.items():
-            count = same if "same_gender" in measure else chosen
+        for measure, count, (value, low, high) in _measures(scores, chosen, options):
             rows.append(
                 {
-                    "system": test.origin["system"],
-                    "seed": test.origin.get("seed"),
-                    "set": test.set,
-                    "measure": measure,
+                    **identity,
+                    "measure": f"{measure}{SUFFIXES[name]}",
                     "decode": f"{name}/{backend}",
                     "value": value,
                     "low": low,
                     "high": high,
-                    "n": len(count.target),
+                    "n": count,
                     "file": file,
                 }
             )
@@ -250,7 +256,7 @@ def verify(
         "trials": os.fspath(where),
         "targets": int(chosen.target.sum()),
         "speakers": chosen.speakers,
-        "same_gender_trials": len(same.target),
+        "same_gender_trials": int(chosen.same_gender.sum()),
         "dropped_trials": chosen.dropped,
         "options": asdict(options),
         "origin": test.origin,
