@@ -44,7 +44,7 @@ class Conversions:
         data: its utterances; the speaker of each is the target.
         info: convert.json: method, vocoder, checkpoint, system, seed.
         source: converted utterance -> utterance that was converted.
-        references: converted utterance -> utterances that the target's voice was taken from.
+        references: converted utterance -> natural utterances of the target that went into it.
     """
 
     data: DataDir
@@ -88,6 +88,10 @@ def load_conversions(path: str | os.PathLike[str]) -> Conversions:
         utt: tuple(re.split(r"[,\s]+", value.strip()))
         for utt, value in read_table(directory / "target_refs").items()
     }
+    if (directory / "carrier").is_file():  # whose words are heard: with method target, its own
+        for utt, heard in read_table(directory / "carrier", fields=2).items():
+            if utt in references:
+                references[utt] = (*references[utt], heard)
     for name, table in (("source", source), ("target_refs", references)):
         if table.keys() != set(data.utts):
             raise UserError(

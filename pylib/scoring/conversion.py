@@ -51,15 +51,32 @@ def result_row(
     return {name: values[name] for name in ROW_FIELDS}
 
 
-def _draws(groups: Sequence[str], seed: int = SEED) -> npt.NDArray[np.int64]:
-    """(1000, N) how often each item is in a draw of its group; groups are (N,) names."""
-    if len(set(groups)) < MIN_SPEAKERS:
-        groups = [str(i) for i in range(len(groups))]
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), DRAWS
-    )
-    return np.asarray(drawn[:, place])
+@dataclass(frozen=True)
+class _Draws:
+    """Speakers drawn with replacement.
+
+    Attributes:
+        counts: (1000, G) how often each speaker is in a draw.
+        place: (N,) the speaker of each item.
+    """
+
+    counts: Floats
+    place: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, groups: Sequence[str]) -> _Draws:
+        """Draws of (N,) names; of single items where there are fewer than 3 names."""
+        if len(set(groups)) < MIN_SPEAKERS:
+            groups = [str(i) for i in range(len(groups))]
+        names, place = np.unique(np.asarray(groups), return_inverse=True)
+        share = np.full(len(names), 1 / len(names))
+        drawn = np.random.default_rng(SEED).multinomial(len(names), share, DRAWS)
+        return cls(drawn.astype(np.float64), place)
+
+    def sums(self, values: Floats) -> Floats:
+        """Sum of (N,) values in each draw, (1000,)."""
+        totals = np.bincount(self.place, weights=values, minlength=self.counts.shape[1])
+        return np.asarray(self.counts @ totals)
 
 
 def ratio(
@@ -80,8 +97,8 @@ def ratio(
     """
     if denominator.sum() <= 0:
         return None
-    drawn = _draws(groups)
-    above, below = drawn @ numerator, drawn @ denominator
+    draws = _Draws.of(groups)
+    above, below = draws.sums(numerator), draws.sums(denominator)
     usable = below > 0
     low, high = np.percentile(shape(above[usable] / below[usable]), [2.5, 97.5])
     value = shape(np.array([numerator.sum() / denominator.sum()]))[0]
@@ -191,12 +208,12 @@ def two_class_eer(
     scores = np.concatenate([positive, negative])
     genuine = np.arange(len(scores)) < len(positive)
     sweep = Sweep(scores, genuine)
-    drawn = _draws([*groups[0], *groups[1]]).astype(np.float64)
-    values = [
-        sweep.equal_error(weights).eer
-        for weights in drawn
-        if weights[genuine].sum() > 0 and weights[~genuine].sum() > 0
-    ]
+    draws = _Draws.of([*groups[0], *groups[1]])
+    values = []
+    for counts in draws.counts:
+        weights = counts[draws.place]
+        if weights[genuine].sum() > 0 and weights[~genuine].sum() > 0:
+            values.append(sweep.equal_error(weights).eer)
     low, high = np.percentile(values, [2.5, 97.5])
     return Estimate(sweep.equal_error().eer, float(low), float(high), len(scores))
 

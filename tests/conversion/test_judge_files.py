@@ -42,6 +42,14 @@ def test_without_a_system_the_method_is_the_name(tmp_path: Path, natural: Path) 
     assert load_conversions(out).system == "meanvar"
 
 
+def test_what_is_heard_counts_as_used(tmp_path: Path, natural: Path) -> None:
+    """Copy synthesis of a target must not be compared with the recording that it copies."""
+    out = converted_dir(tmp_path, "c", natural, all_pairs(natural, "target"), method="target")
+    utts = DataDir.load(out).utts
+    (out / "carrier").write_text("".join(f"{utt} {utt[0]}-2\n" for utt in utts))
+    assert load_conversions(out).references["b-a"] == ("b-1", "b-2")
+
+
 def test_no_conversions(natural: Path) -> None:
     with pytest.raises(UserError, match=r"convert\.json.*steps/convert\.sh"):
         load_conversions(natural)
