@@ -142,8 +142,8 @@ def centre_hz(config: SpectrumConfig) -> Wide:
     """Frequency (D,) of each feature."""
     if not config.mel_bins:
         return (np.arange(config.dim) + config.skip) * config.rate / config.fft
-    ends = _mel(np.array([config.low_hz, config.high_hz]))
-    mels = np.linspace(*ends, config.mel_bins + 2)[1:-1]
+    low, high = _mel(np.array([config.low_hz, config.high_hz]))
+    mels = np.linspace(low, high, config.mel_bins + 2)[1:-1]
     return 700.0 * (10 ** (mels / 2595.0) - 1)
 
 

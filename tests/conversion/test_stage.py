@@ -112,6 +112,17 @@ def test_another_conversion_takes_the_place_of_the_old(
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == content
 
 
+@pytest.mark.parametrize("vocoder", ["griffinlim", "world"])
+def test_bins_of_the_transform_are_converted_too(tmp_path: Path, vocoder: str) -> None:
+    data = voice_dir(tmp_path, 2, "logspec200", text=False)
+    (tmp_path / "pairs").write_text("a-0 c c-1\n", encoding="utf-8")
+    made = ConversionStage(data, tmp_path / "pairs", tmp_path / "out", "meanvar", vocoder,
+                           feats="logspec", iterations=3)  # fmt: skip
+    assert made.make_shard(1) == made.commit() == 1
+    out = DataDir.load(tmp_path / "out")
+    assert out.text is None and np.abs(out.read_utt("c-a-0")).max() > 0.001
+
+
 def test_missing_and_foreign_shards_are_refused(world: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = stage(world, out, method="source", jobs=2)
