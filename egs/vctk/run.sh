@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Usage: bash run.sh [options]
+#
+# FHVAE and contrastive FHVAE on VCTK: training, what each latent knows (speakers, words, phones),
+# voice conversion judged by systems not trained here, report. Without options: the built-in corpus,
+# preset mini; ends with tables and exp/report/index.html. What is up to date is not run again.
+#
+#   bash run.sh --systems "cfhvae cfhvae_alpha1"    other objectives: conf/objective_<system>.toml
+#   bash run.sh --preset small --exp exp/small      the comparison on one machine
+#   bash run.sh --preset base --corpus-dir /data/VCTK-Corpus-0.92 --ngpu 1 --dry-run
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../../path.sh"
+
+# options
+preset=mini             # smoke, mini, small, base or large: conf/preset_<preset>.conf and conf/*_<preset>.toml
+systems=                # what to train, parted by blanks: conf/objective_<system>.toml
+seed=1                  # seed of initial weights, segments and noise
+corpus_dir=             # the real VCTK tree (0.92 or 0.80); empty: the built-in corpus is made
+corpus_seed=1           # seed of the built-in corpus
+download=false          # first fetch VCTK 0.92 into --corpus-dir
+mic=mic1                # microphone of VCTK 0.92
+unseen=                 # list of speakers kept out of training; empty: conf/unseen_speakers.txt, or drawn
+train_set=              # a data directory to train on instead of VCTK; needs --unseen-set
+unseen_set=             # a data directory of other speakers to verify
+chunk=0                 # cut the recordings of --train-set and --unseen-set into pieces of so many seconds
+ssl=                    # a checkpoint of egs/librispeech whose features are the input instead
+ssl_layer=4             # its layer
+exp=exp                 # directory of everything an experiment makes
+data=                   # directory of data directories; empty: data, or <exp>/data for another --exp
+results=                # also write the tables of results to this file, e.g. RESULTS.md
+set_train=              # settings of the training to override, e.g. "optim.lr=3e-4 objective.alpha=2.0"
+nj=2                    # shards of parallel stages
+nproc=1                 # processes of a training on CPU
+threads=2               # CPU threads of a training process
+ngpu=0                  # GPUs of a machine for training, one process each
+num_nodes=1             # machines of a training
+train_cmd=local/run.sh  # how to run a training, Kaldi's grammar
+decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
+stage=                  # first stage to run, number or name, whatever the ledger says
+stop_stage=             # last stage to run, number or name
+force=false             # make again what was made with another configuration
+dry_run=false           # print every command and stop
+status=false            # print what the ledger knows and stop
+list_stages=false       # print the stages and stop
+# what the presets set, in conf/preset_<preset>.conf
+corpus_size=     # size of the built-in corpus: smoke, easy or full
+corpus_set=      # settings of the built-in corpus to override
+feats=           # input: logmel, logspec or logspec200
+recognise=       # latents on which recognisers are trained: z1, z2
+methods=         # conversions with the latents: shift, replace, knn_z1
+vocoder=         # griffinlim or world
+references=      # utterances of the target speaker that a conversion hears
+pair_speakers=   # source speakers, and target speakers, of the conversion pairs
+pair_utterances= # utterances converted of a pair
+# end of options
+for ((i = 1; i <= $#; i++)); do
+  case ${!i} in
+    --preset) j=$((i + 1)) && preset=${!j:-} ;;
+    --preset=*) preset=${!i#*=} ;;
+  esac
+done
+cd "$TRIVIUM_ROOT/egs/vctk"
+[ ! -f "conf/preset_$preset.conf" ] || set -- --config "conf/preset_$preset.conf" "$@"
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/lib.sh"
+[ $# -eq 0 ] || usage_error "run.sh takes no argument: $*"
+[ -f "conf/preset_$preset.conf" ] || usage_error "no preset $preset: $(cd conf && echo preset_*.conf)"
+for system in $systems; do
+  [ -f "conf/objective_$system.toml" ] || usage_error "no system $system: $(cd conf && echo objective_*.toml)"
+done
+[ -z "$train_set" ] || [ -n "$unseen_set" ] || usage_error "--train-set needs --unseen-set"
+[ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
+recipe_begin
+
+array=(--cmd "$decode_cmd" --nj "$nj")
+train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
+  --threads "$threads" --seed "$seed" --preset "$preset")
+sets=(train dev test unseen parallel_unseen) text=true phones=false corpus_name=VCTK trials=$data/unseen/trials
+if [ -n "$train_set" ]; then
+  sets=(train dev unseen) text=false corpus_name="$train_set, $unseen_set" methods=
+  stage 2 data --in "$train_set" "$unseen_set" --out "$data/unseen/trials" -- \
+    local/prepare_sets.sh "${array[@]}" --chunk "$chunk" "$train_set" "$unseen_set" "$data"
+else
+  corpus=${corpus_dir:-$data/local/corpus}
+  if [ -z "$corpus_dir" ]; then
+    corpus_name="built-in $corpus_size" phones=true
+    # the built-in corpus, or the download of VCTK
+    stage 1 corpus --out "$corpus" -- steps/make_mini_corpus.sh --layout vctk --size "$corpus_size" \
+      --seed "$corpus_seed" --set "$corpus_set" --nj "$nj" "$corpus"
+  elif [ "$download" = true ]; then
+    stage 1 corpus --out "$corpus" -- local/download.sh "$corpus"
+  fi
+  # data directories, levels normalised; speakers split, trials and conversion pairs drawn
+  stage 2 data --in "$corpus" --out "$data/sets.json" -- local/prepare_data.sh "${array[@]}" --mic "$mic" \
+    --unseen "$unseen" "$corpus" "$data"
+  stage 2 data --in "$data/sets.json" --out "$data/pairs" -- local/conversion_sets.sh --sources "$pair_speakers" \
+    --targets "$pair_speakers" --utterances "$pair_utterances" --references "$references" "$data"
+fi
+
+stem=${feats%200}
+for name in "${sets[@]}"; do
+  # log-mels or log-spectra, and the normalisation of the training set
+  if [ -n "$ssl" ]; then
+    stem=hidden$ssl_layer
+    stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/feats.scp" -- \
+      steps/make_feats.sh "${array[@]}" --kind fbank "$data/$name" "$exp/feats/fbank_$name"
+    stage 3 feats --in "$data/$name/feats.scp" "$ssl" --out "$data/$name/$stem.scp" -- \
+      steps/dump_feats.sh "${array[@]}" --layer "$ssl_layer" "$ssl" "$data/$name" "$exp/feats/${stem}_$name"
+  else
+    stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/$stem.scp" -- \
+      steps/make_feats.sh "${array[@]}" --kind "$feats" "$data/$name" "$exp/feats/${feats}_$name"
+  fi
+done
+stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json" -- \
+  steps/compute_cmvn.sh --feats "$stem" "$data/train"
+
+[ -z "$ssl" ] || methods=
+judge=$exp/recogniser_${stem}_s$seed base=$exp/baselines models=() converted=()
+if [ "$text" = true ]; then
+  # the recogniser of the input features: reference of the content latents, judge of conversions
+  stage 4 recogniser --in "$data/train/$stem.scp" --out "$judge/checkpoint_best.pt" -- \
+    "${train[@]}" --config "conf/ctc_$preset.toml" --system-name "$stem" \
+    --set "data.features=$stem" "$data/train" "$data/dev" "$judge"
+  stage 4 recogniser --in "$judge/checkpoint_best.pt" --out "$judge/decode_unseen_greedy/scoring" -- \
+    local/recognise.sh "${array[@]}" "$judge/checkpoint_best.pt" "$data/unseen" "$judge"
+fi
+
+for system in $systems; do
+  model=$exp/${system}_s$seed latents=$exp/${system}_s$seed/latents && models+=("$model")
+  # the variational autoencoders
+  stage 5 train --in "$data/train/$stem.scp" "$data/train/${stem}_cmvn.json" "$data/dev/$stem.scp" \
+    --out "$model/checkpoint_best.pt" -- "${train[@]}" \
+    --config "conf/fhvae_$preset.toml conf/objective_$system.toml" --system-name "$system" \
+    --set "segments.features=$stem $set_train" "$data/train" "$data/dev" "$model"
+  for name in "${sets[@]}"; do
+    [ "$name" != parallel_unseen ] || continue
+    # sequence vectors, and content features of every frame
+    stage 6 latents --in "$model/checkpoint_best.pt" "$data/$name/$stem.scp" --out "$latents/$name" -- \
+      steps/dump_latents.sh "${array[@]}" "$model/checkpoint_best.pt" "$data/$name" "$latents/$name"
+  done
+  for latent in svector z1mean; do
+    # speakers: verification of unseen ones, identification of seen ones
+    out=$model/quality_sv_$latent.json
+    stage 7 speakers --in "$latents/train" "$latents/unseen" "$trials" --out "$out" -- \
+      steps/score_sv.sh --latent "$latent" "$latents/train" "$latents/unseen" "$trials" "$out"
+  done
+  [ "$text" = true ] || continue
+  stage 7 speakers --in "$latents/train" "$latents/test" --out "$model/quality_sid.json" -- \
+    steps/score_sid.sh "$latents/train" "$latents/test" "$model/quality_sid.json"
+  for latent in $recognise; do
+    # words: a recogniser of the latents; phones: a linear probe, and one fitted on men for women
+    ctc=$model/ctc_$latent name=$system
+    [ "$latent" = z1 ] || name=${system}_$latent
+    stage 8 content --in "$latents/train" --out "$ctc/checkpoint_best.pt" -- \
+      "${train[@]}" --config "conf/ctc_$preset.toml" --system-name "$name" \
+      --set "data.features=$latent" "$latents/train" "$latents/dev" "$ctc"
+    stage 8 content --in "$ctc/checkpoint_best.pt" --out "$ctc/decode_unseen_greedy/scoring" -- \
+      local/recognise.sh "${array[@]}" "$ctc/checkpoint_best.pt" "$latents/unseen" "$ctc"
+  done
+  [ "$phones" = true ] || continue
+  stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_phones.json" -- \
+    steps/probe_phones.sh --feats z1,z2 "$latents/train" "$latents/unseen" "$model/quality_phones.json"
+  stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_gap_f.json" -- \
+    local/probe_gap.sh "$latents/train" "$latents/unseen" "$latents/by_gender" "$model/quality_gap"
+done
+if [ "$phones" = true ]; then
+  stage 8 content --in "$data/train/$stem.scp" --out "$base/quality_gap_f.json" -- local/probe_gap.sh --feats "$stem" \
+    "$data/train" "$data/unseen" "$data/by_gender" "$base/quality_gap"
+fi
+
+if [ -n "$methods" ] && [ "$text" = true ]; then
+  # natural speech before the judges: the threshold of acceptance
+  stage 9 natural --in "$data/natural/wav.scp" "$trials" --out "$base/quality_natural.json" -- \
+    steps/judge_natural.sh "${array[@]}" "$data/natural" "$trials" "$base/quality_natural.json"
+  for run in "$base" "${models[@]}"; do
+    names=$methods given=(--checkpoint "$run/checkpoint_best.pt") identity=()
+    [ "$run" != "$base" ] || names="source target meanvar knn_mel" given=(--feats "$stem")
+    for method in $names; do
+      out=$run/convert/$method && converted+=("$out")
+      [ "$run" != "$base" ] || identity=(--system "$method" --seed "$seed")
+      # conversions, and baselines without a model
+      stage 10 convert --in "$data/pairs" "$data/parallel_unseen/$stem.scp" --out "$out/wav.scp" -- \
+        steps/convert.sh "${array[@]}" --method "$method" --vocoder "$vocoder" "${given[@]}" \
+        "$data/parallel_unseen" "$data/pairs" "$out"
+      # speaker, quality, spectrum, pitch, detection; words
+      stage 11 judge --in "$out/wav.scp" "$base/convert/source/wav.scp" --out "$run/quality_vc_$method.json" -- \
+        steps/judge_conversion.sh "${array[@]}" --threshold "$base/quality_natural.json" \
+        --bona-fide "$base/convert/source" "$data/natural" "$trials" "$out" "$run/quality_vc_$method.json"
+      stage 11 judge --in "$out/wav.scp" "$judge/checkpoint_best.pt" --out "$run/decode_${method}_greedy/scoring" -- \
+        local/recognise.sh "${array[@]}" --feats "$feats" "${identity[@]}" "$judge/checkpoint_best.pt" "$out" "$run"
+    done
+  done
+fi
+
+# tables, pictures of the latents, players; summary.json
+stage 12 report --in "$exp"/*/quality*.json "$exp"/*/decode_*/scoring --out "$exp/report/summary.json" -- \
+  steps/report.sh --recipe vctk --preset "$preset" --corpus "$corpus_name" --results "$results" \
+  --latents "${models[*]/%//latents/unseen}" --conversions "${converted[*]}" "$exp" "$exp/report"
+recipe_end
