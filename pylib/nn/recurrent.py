@@ -17,6 +17,9 @@ from pylib.nn.linear import linear
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
+# Rows x H of one step: below, calling torch for every operation costs more than it saves.
+_LEAST = 24576
+
 
 def _product(x: Tensor, weight: Tensor, plus: Tensor | None = None) -> Tensor:
     """x (M, K) times weight (N, K) transposed, plus (M, N) or (N,), by oneDNN."""
@@ -85,6 +88,8 @@ class _Layer(torch.autograd.Function):
         steps, rows, hidden = out.shape
         made = out.new_empty(steps, rows, 4 * hidden)  # gradients of the gates' inputs
         dc, scratch = out.new_zeros(rows, hidden), out.new_empty(rows, hidden)
+        if grad_out is not None:
+            grad_out = grad_out.contiguous()
         dh = out.new_zeros(rows, hidden) if grad_last is None else grad_last
         for t in range(steps - 1, -1, -1):
             if t < steps - 1:
@@ -171,11 +176,12 @@ class LSTM(nn.LSTM):
         """
         given = constant if x is None else x
         assert given is not None
+        rows = given.shape[-2]
         fast = (
             _AVAILABLE
             and given.device.type == "cpu"
             and given.dtype == self.weight_hh_l0.dtype == torch.float32
-            and given.numel() > 0
+            and rows * self.hidden_size >= _LEAST
             and not torch.is_autocast_enabled("cpu")
             and not torch.compiler.is_compiling()
         )

@@ -27,7 +27,7 @@ def test_equals_torch(width: int, constant: int, layers: int, steps: int, rows: 
     leaves = [item for item in (x, c, *module.parameters()) if item is not None]
     weight = torch.randn(steps, rows, 12, generator=draw)
     made = []
-    for run in (module._plain, module):
+    for run in (module._plain, module._fast):
         out, last = run(x, c, steps)
         loss = (out * weight).sum() + (last**3).sum()
         made.append((out, last, *torch.autograd.grad(loss, leaves)))
@@ -41,16 +41,40 @@ def test_either_output_alone_has_the_right_gradient(which: int) -> None:
     x, c = torch.randn(5, 3, 4), torch.randn(3, 2)
     made = [
         torch.autograd.grad(run(x, c, 5)[which].square().sum(), list(module.parameters()))
-        for run in (module._plain, module)
+        for run in (module._plain, module._fast)
     ]
     for ours, theirs in zip(*made, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_gradients_without_memory_of_their_own() -> None:
+    module = build(4, 2, 2)
+    x, c = torch.randn(5, 3, 4), torch.randn(3, 2)
+    for reduce in (
+        lambda out: out.sum(),
+        lambda out: (out.transpose(0, 1) * x.sum(2).t()[..., None]).sum(),
+    ):
+        made = [
+            torch.autograd.grad(reduce(run(x, c, 5)[0]), list(module.parameters()))
+            for run in (module._plain, module._fast)
+        ]
+        for ours, theirs in zip(*made, strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_parameters_are_those_of_torch() -> None:
     ours = build(5, 3, 2).state_dict()
     theirs = torch.nn.LSTM(8, 12, 2).state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+
+
+def test_many_rows_take_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = build(5, 3, 1, 32)
+    taken = []
+    monkeypatch.setattr(module, "_fast", lambda *given: taken.append(given))
+    for rows in (767, 768):
+        module(torch.randn(4, rows, 5), torch.randn(rows, 3), 4)
+    assert len(taken) == 1 and taken[0][0].shape[1] == 768
 
 
 def test_forget_gate_starts_open() -> None:
