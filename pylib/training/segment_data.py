@@ -203,8 +203,7 @@ def open_segments(
         UserError: missing features, or of another dimension; statistics of another set; nothing
             left; more sequences asked for than exist.
     """
-    assert config.fhvae is not None and config.segments is not None
-    assert config.objective is not None
+    assert config.fhvae and config.segments and config.objective
     settings, length = config.segments, config.fhvae.segment
     data = DataDir.load(path)
     store = FeatureStore(path, settings.features, settings.cache_gb)
@@ -213,8 +212,7 @@ def open_segments(
             f"{path}/{settings.features}.json: dim = {store.dim}, the model expects "
             f"{config.fhvae.feature_dim}: set fhvae.feature_dim={store.dim}, or segments.features"
         )
-    held = [utt for utt in store.utts if utt in without]
-    _tell(path, held, "held for validation")
+    _tell(path, [utt for utt in store.utts if utt in without], "held for validation")
     frames = {utt: store.frames(utt) for utt in store.utts if utt not in without}
     utts = _usable(path, data.utt2spk, frames, config, training)
     names = sorted({data.utt2spk[utt] for utt in utts})
@@ -234,7 +232,7 @@ def open_segments(
         )  # fmt: skip
     else:
         plan = EvaluationPlan(lengths, length, store.rate, settings)
-    moments = [] if mean is None or std is None else [mean.tolist(), std.tolist()]
+    moments = [] if std is None or mean is None else [mean.tolist(), std.tolist()]
     rows = [[utt, frames[utt], data.utt2spk[utt]] for utt in utts]
     return SegmentSet(
         path=Path(path),
