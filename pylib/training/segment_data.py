@@ -223,8 +223,7 @@ def open_segments(
     plan: SegmentPlan | EvaluationPlan
     if training:
         if config.objective.shuffle_speakers:
-            mixed = np.random.default_rng([config.run.seed, _SHUFFLE])
-            speakers = mixed.permutation(speakers)
+            speakers = np.random.default_rng([config.run.seed, _SHUFFLE]).permutation(speakers)
         mean, std = _statistics(Path(path), settings.features, store.meta)
         plan = SegmentPlan(
             lengths, speakers, length, store.rate, config.run.seed, settings,
