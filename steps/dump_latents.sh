@@ -10,6 +10,7 @@ set -euo pipefail
 nj=4             # number of jobs
 cmd=local/run.sh # how to run jobs
 frames=true      # write z1 and z2 of every frame; false: the vectors only, much faster
+hop=1            # frames between the windows of z1 and z2; frames between take the nearest
 device=cpu       # cpu, cuda or auto
 gpu=0            # GPUs asked for each job
 # end of options
@@ -18,7 +19,7 @@ gpu=0            # GPUs asked for each job
 
 checkpoint=$1 data=$2 out=$3
 read -ra cmd_words <<<"$cmd"
-dump=("$TRIVIUM_PYTHON" -m pylib.bin.dump_latents --frames "$frames" --device "$device")
+dump=("$TRIVIUM_PYTHON" -m pylib.bin.dump_latents --frames "$frames" --hop "$hop" --device "$device")
 [ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
 "${cmd_words[@]}" JOB=1:"$nj" "$out/arks/log/dump_latents.JOB.log" \
   "${dump[@]}" --shard "JOB/$nj" "$checkpoint" "$data" "$out"

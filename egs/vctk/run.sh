@@ -46,6 +46,7 @@ list_stages=false       # print the stages and stop
 corpus_size=     # size of the built-in corpus: smoke, easy or full
 corpus_set=      # settings of the built-in corpus to override
 feats=           # input: logmel, logspec or logspec200
+latent_hop=      # frames between the windows of content features (published: 1)
 recognise=       # latents on which recognisers are trained: z1, z2
 methods=         # conversions with the latents: shift, replace, knn_z1
 vocoder=         # griffinlim or world
@@ -136,7 +137,7 @@ for system in $systems; do
     [ "$name" != parallel_unseen ] || continue
     # sequence vectors, and content features of every frame
     stage 6 latents --in "$model/checkpoint_best.pt" "$data/$name/$stem.scp" --out "$latents/$name" -- \
-      steps/dump_latents.sh "${array[@]}" "$model/checkpoint_best.pt" "$data/$name" "$latents/$name"
+      steps/dump_latents.sh "${array[@]}" --hop "$latent_hop" "$model/checkpoint_best.pt" "$data/$name" "$latents/$name"
   done
   for latent in svector z1mean; do
     # speakers: verification of unseen ones, identification of seen ones

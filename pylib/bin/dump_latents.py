@@ -21,6 +21,7 @@ def main(argv: list[str]) -> int:
         "--frames", type=true_false, default=True, metavar="true|false",
         help="z1 and z2 of every frame too, not only one vector an utterance",
     )  # fmt: skip
+    parser.add_argument("--hop", type=int, default=1, help="frames between their windows")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     add_parts(parser)
     args = parser.parse_args(argv)
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
     if os.path.realpath(args.data) == os.path.realpath(args.out):
         raise UserError(f"{args.out}: is the source itself: name another directory")
     index, jobs, merge = parts(args)
-    extractor = LatentExtractor(args.checkpoint, args.data, args.device, args.frames)
+    extractor = LatentExtractor(args.checkpoint, args.data, args.device, args.frames, args.hop)
     stems = stages(extractor, args.data, args.out, jobs)
     if index:
         progress = Progress(f"latents of {args.data}, shard {index}/{jobs}")

@@ -69,6 +69,7 @@ class LatentExtractor:
         data: str | os.PathLike[str],
         device: str = "cpu",
         frames: bool = True,
+        hop: int = 1,
     ) -> None:
         """
         Args:
@@ -76,6 +77,8 @@ class LatentExtractor:
             data: data directory with the features that it was trained on.
             device: `cpu`, `cuda` or `auto`.
             frames: compute what is at frame rate too; without, only the segments of the vectors.
+            hop: frames between the windows of what is at frame rate; published: 1. Frames between
+                take the nearest window.
 
         Raises:
             UserError: another kind of checkpoint, missing features or other ones, no utterance
@@ -91,6 +94,11 @@ class LatentExtractor:
         self.system, self.payload, self._checkpoint = system, payload, Path(checkpoint)
         self.features, self.shift = config.segments.features, config.segments.eval_shift
         self.segment, self.with_frames = config.fhvae.segment if config.fhvae else 0, frames
+        if hop < 1 or self.shift % hop:
+            raise UserError(
+                f"--hop {hop}: must divide segments.eval_shift = {self.shift}: give 1, 2, 4 or 5"
+            )
+        self.hop = hop
         self._reader = FeatureReader(data, self.features)
         if identity(self._reader.meta) != identity(payload["features"]):
             raise UserError(
@@ -129,7 +137,7 @@ class LatentExtractor:
         matrix = torch.from_numpy(self._reader.read(utt)).to(self.device)
         if len(matrix) < self.segment:
             raise UserError(f"utterance '{utt}': shorter than a segment: leave it out")
-        step = 1 if self.with_frames else self.shift
+        step = self.hop if self.with_frames else self.shift
         windows = matrix.unfold(0, self.segment, step).transpose(1, 2)  # (W, T, F), a view
         parts = []
         with torch.inference_mode():
@@ -143,8 +151,10 @@ class LatentExtractor:
                 "earlier checkpoint"
             )
         content = self.system.model.z1_dim
-        chosen = values[:: self.shift] if self.with_frames else values
-        every = spread(values, self.segment) if self.with_frames else values[:0]
+        chosen = values[:: self.shift // step]
+        every = spread(values, self.segment, len(matrix), step)
+        if not self.with_frames:
+            every = every[:0]
         return Utterance(
             every[:, : 2 * content],
             every[:, 2 * content :],
@@ -159,6 +169,8 @@ class LatentExtractor:
         meta: dict[str, Any] = {"kind": stem, "dim": dims.get(stem, model.z2_dim)}
         if stem in FRAMES:
             meta |= {"rate": self._reader.rate, "align": "centre"}
+            if self.hop > 1:
+                meta["hop"] = self.hop
         else:
             meta["shift"] = self.shift
         return meta | {
@@ -183,19 +195,14 @@ class LatentExtractor:
         }
 
 
-def spread(windows: Matrix, segment: int) -> Matrix:
-    """Rows of F - segment + 1 sliding windows for each of F frames, the window around it.
+def spread(windows: Matrix, segment: int, frames: int, hop: int = 1) -> Matrix:
+    """Rows of sliding windows, one every `hop` frames, for each of the frames: the nearest window.
 
-    The first is repeated (segment - 1) // 2 times more, the last segment // 2 times: 9 and 10 for
-    20 frames, as in `wnhsu/FactorizedHierarchicalVAE: src/datasets`.
+    With hop 1 the first is repeated (segment - 1) // 2 times more, the last segment // 2 times: 9
+    and 10 for 20 frames, as in `wnhsu/FactorizedHierarchicalVAE: src/datasets`.
     """
-    return np.concatenate(
-        [
-            np.repeat(windows[:1], (segment - 1) // 2, axis=0),
-            windows,
-            np.repeat(windows[-1:], segment // 2, axis=0),
-        ]
-    )
+    place = (np.arange(frames) - (segment - 1) // 2 + hop // 2) // hop
+    return windows[place.clip(0, len(windows) - 1)]
 
 
 def _closed_form(means: Matrix) -> Matrix:

@@ -48,11 +48,21 @@ def arrays(directory: Path, stem: str) -> dict[str, np.ndarray]:
 
 def test_windows_are_spread_over_frames() -> None:
     windows = np.arange(11, dtype=np.float32)[:, None]
-    made = spread(windows, 20)[:, 0]
+    made = spread(windows, 20, len(windows) + 19)[:, 0]
     assert len(made) == 30
     np.testing.assert_array_equal(made[:10], 0)
     np.testing.assert_array_equal(made[-11:], 10)
     np.testing.assert_array_equal(made[9:20], np.arange(11))
+
+
+def test_frames_between_windows_take_the_nearest() -> None:
+    """Windows of 20 at frames 0, 4, 8: window w is centred on frame 4 w + 9."""
+    windows = np.arange(3, dtype=np.float32)[:, None]
+    made = spread(windows, 20, 28, hop=4)[:, 0]
+    centres = 4 * np.arange(3) + 9
+    distance = np.abs(np.arange(28)[:, None] - centres)
+    assert len(made) == 28
+    assert all(distance[t, int(w)] == distance[t].min() for t, w in enumerate(made))
 
 
 def test_latents_are_those_of_the_definition(checkpoint, unseen, tmp_path) -> None:

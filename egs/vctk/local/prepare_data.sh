@@ -3,7 +3,8 @@
 # Makes <data-dir>/{train,dev,test} of seen speakers, unseen and parallel (the texts that all read)
 # of VCTK 0.92 or 0.80, of a part of it, or of the built-in corpus in its layout; the audio, made
 # alike, goes to <data-dir>/audio. Beside them unseen/trials, unseen/pairs, parallel/pairs, lists/
-# (utterances and checksums), excluded.txt and sets.json.
+# (utterances, unseen speakers, checksums), excluded.txt and sets.json. Where <corpus-dir> holds
+# vctk-silences.0.92.txt (vctk-silence-labels), the silences that it tells are cut off first.
 # e.g.: local/prepare_data.sh --nj 8 /corpora/VCTK-Corpus-0.92 data
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../../path.sh"

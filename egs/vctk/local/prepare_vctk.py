@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from vctk_sets import PARALLEL, assign, check_apart, choose_unseen
-from vctk_tree import MICS, Loss, Tree, scan, speaker_of
+from vctk_tree import MICS, Loss, Tree, scan, speaker_of, speech_segments
 
 from pylib.bin.entry import run
 from pylib.corpus.atomic import sha256_file, write_json, write_text
@@ -64,6 +65,7 @@ def _write_raw(tree: Tree, data: Path, utts: list[str], built_in: bool) -> None:
         wav={utt: tree.wav[utt] for utt in utts},
         utt2spk={utt: speaker_of(utt) for utt in utts},
         text=None if tree.text is None else {utt: tree.text[utt] for utt in utts},
+        segments=speech_segments(tree, utts),
         spk2gender={spk: tree.sex[spk] for spk in speakers}
         if speakers <= tree.sex.keys()
         else None,
@@ -114,6 +116,14 @@ def run_scan(arguments: argparse.Namespace) -> None:
             "notices": [*tree.notices, *sets.notices],
         },
     )
+
+
+def _remove_old(data: Path) -> None:
+    """Take away the sets and lists of an earlier run: another corpus may have fewer of them."""
+    for name in ORDER:
+        if (data / name / "utt2spk").is_file():
+            shutil.rmtree(data / name)
+    shutil.rmtree(data / "lists", ignore_errors=True)
 
 
 def _write_checksums(data: Path, names: list[str]) -> None:
@@ -200,6 +210,7 @@ def run_split(arguments: argparse.Namespace) -> None:
         utt, kind, what = line.split(" ", 2)
         losses.append(Loss(kind, utt, what))
     parts: dict[str, Contents] = {}
+    _remove_old(data)
     for name in ORDER:
         utts = [utt for utt in found["sets"].get(name, ()) if utt in clean.utt2spk]
         if utts:
@@ -210,6 +221,7 @@ def run_split(arguments: argparse.Namespace) -> None:
     if gone:
         raise UserError(f"{data}: nothing is left for {names_some(gone)}: see audio/excluded.txt")
     unseen = [spk for spk in found["unseen"] if spk in set(parts["unseen"].utt2spk.values())]
+    write_text(data / "lists" / "unseen.spks", "".join(f"{spk}\n" for spk in unseen))
     notices = found["notices"] + _write_lists(data, parts, unseen, arguments)
     _write_checksums(data, list(parts))
     write_text(data / "excluded.txt", "".join(f"{loss}\n" for loss in losses))

@@ -14,10 +14,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pylib.corpus.audio import audio_info
+from pylib.corpus.datadir import Segment
 from pylib.corpus.errors import UserError
 
 AUDIO = {"0.92": "wav48_silence_trimmed", "0.80": "wav48"}
 MICS = ("mic1", "mic2")
+SILENCES = "vctk-silences.0.92.txt"  # of nii-yamagishilab/vctk-silence-labels, if it was put there
+KEEP = 0.1  # s around what it calls speech
 #: 0.80's speaker-info.txt has no line for p280; 0.92's has this one.
 KNOWN = {"p280": ("f", "Unknown")}
 
@@ -231,6 +235,48 @@ def _scan_speakers(tree: Tree) -> None:
         tree.notices.append(
             f"{path}: has no line for {', '.join(unknown)}: sets with them have no spk2gender"
         )
+
+
+def read_silences(path: Path) -> dict[str, tuple[float, float]]:
+    """Utterance -> (first, last) s of speech: lines `<utt> <start> <end>` of vctk-silence-labels.
+
+    Raises:
+        UserError: a line of another form.
+    """
+    spans: dict[str, tuple[float, float]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        fields = line.split()
+        if len(fields) < 2:
+            continue  # an utterance in which no speech was found
+        try:
+            utt, start, end = fields[0], float(fields[1]), float(fields[2])
+        except (IndexError, ValueError) as error:
+            raise UserError(
+                f"{path}:{number}: '{line[:60]}' is not `<utt> <start> <end>`: fetch it again"
+            ) from error
+        if 0 <= start < end:
+            spans[utt] = (start, end)
+    return spans
+
+
+def speech_segments(tree: Tree, utts: list[str]) -> dict[str, Segment] | None:
+    """What of each recording is speech by SILENCES, 0.1 s kept around it; None without that file."""
+    path = tree.root / SILENCES
+    if tree.edition != "0.92" or not path.is_file():
+        return None
+    spans = read_silences(path)
+    segments = {}
+    for utt in utts:
+        try:
+            count, rate, _ = audio_info(tree.wav[utt])
+        except UserError:
+            count, rate = 1, 1  # cleaning finds out what is wrong with it
+        start, end = spans.get(utt, (0.0, count / rate))
+        first, last = max(0.0, start - KEEP), min(count / rate, end + KEEP)
+        segments[utt] = Segment(utt, first, last) if first < last else Segment(utt, 0, count / rate)
+    known = sum(utt in spans for utt in utts)
+    tree.notices.append(f"{path}: silence labels of {known} of {len(utts)} utterances were used")
+    return segments
 
 
 def scan(path: Path, mic: str) -> Tree:
