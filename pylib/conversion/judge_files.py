@@ -161,9 +161,10 @@ class Hearing:
 
     def make_shard(self, index: int) -> int:
         """Judge part `index` (from 1); returns the number of utterances."""
-        progress: Callable[[int, int], None] = lambda done, total: print(  # noqa: E731
-            f"{self.kind} {done}/{total}", flush=True
-        )
+
+        def progress(done: int, total: int) -> None:
+            print(f"{self.kind} {done}/{total}", flush=True)
+
         return self.derived.write_shard(index, self.utts, self._judge(), progress=progress)
 
     def _judge(self) -> Callable[[str], npt.NDArray[np.float32]]:
