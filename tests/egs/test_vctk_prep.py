@@ -183,6 +183,32 @@ def test_silent_utterances_are_left_out(tree: VctkTree, listed: Path, tmp_path: 
     assert "silence p226_025" in (tmp_path / "data" / "excluded.txt").read_text("utf-8")
 
 
+def test_silence_labels_are_used_where_they_are(
+    tree: VctkTree, listed: Path, tmp_path: Path
+) -> None:
+    place = tree.root / "vctk-silences.0.92.txt"
+    place.write_text("p226_025 0.12 0.28\np226_026\np999_001 0.1 0.2\n", "utf-8")
+    summary = prepare(tree.root, tmp_path / "data", "--unseen", str(listed))
+    seconds = DataDir.load(tmp_path / "data" / "local" / "clean").utt2dur
+    assert seconds["p226_025"] == pytest.approx(0.36, abs=0.001)
+    assert seconds["p226_026"] == pytest.approx(0.4, abs=0.001)
+    assert any("labels of 1 of 54 utterances" in notice for notice in summary["notices"])
+    place.write_text("p226_025 early late\n", "utf-8")
+    with pytest.raises(UserError, match="0.92.txt:1: "):
+        prepare(tree.root, tmp_path / "data", "--unseen", str(listed))
+
+
+def test_nothing_of_another_corpus_stays(tree: VctkTree, listed: Path, tmp_path: Path) -> None:
+    prepare(tree.root, tmp_path / "data", "--unseen", str(listed))
+    assert (tmp_path / "data" / "parallel").is_dir()
+    names = (tmp_path / "data" / "lists" / "unseen.spks").read_text("utf-8").split()
+    assert names == list(UNSEEN)
+    (tree.root / "txt").rename(tmp_path / "away")
+    prepare(tree.root, tmp_path / "data", "--unseen", str(listed))
+    assert not (tmp_path / "data" / "parallel").exists()
+    assert not list((tmp_path / "data" / "lists").glob("parallel*"))
+
+
 def test_a_broken_speaker_table_is_named(tree: VctkTree, tmp_path: Path) -> None:
     path = tree.root / "speaker-info.txt"
     path.write_text(path.read_text("utf-8") + "p999 23\n", "utf-8")
@@ -214,7 +240,7 @@ def test_the_draw_balances_sexes_and_accents() -> None:
     ("raw", "words"),
     [
         ("Please call Stella.", "PLEASE CALL STELLA"),
-        ("\u201cIt\u2019s a well-known caf\u00e9,\u201d he said!", "IT'S A WELL KNOWN CAFE HE SAID"),
+        ("\u201cIt\u2019s a well-known caf\u00e9,\u201d I said!", "IT'S A WELL KNOWN CAFE I SAID"),
         ("'Quoted' words; don't", "QUOTED WORDS DON'T"),
     ],
 )  # fmt: skip

@@ -260,7 +260,7 @@ def read_silences(path: Path) -> dict[str, tuple[float, float]]:
 
 
 def speech_segments(tree: Tree, utts: list[str]) -> dict[str, Segment] | None:
-    """What of each recording is speech by SILENCES, 0.1 s kept around it; None without that file."""
+    """What of each recording is speech by SILENCES, 0.1 s kept around it; None without it."""
     path = tree.root / SILENCES
     if tree.edition != "0.92" or not path.is_file():
         return None
