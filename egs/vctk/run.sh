@@ -75,7 +75,7 @@ recipe_begin
 
 array=(--cmd "$decode_cmd" --nj "$nj")
 train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
-  --threads "$threads" --seed "$seed" --preset "$preset")
+  --threads "$threads" --preset "$preset")
 sets=(train dev test unseen parallel_unseen) text=true phones=false corpus_name=VCTK trials=$data/unseen/trials
 if [ -n "$train_set" ]; then
   sets=(train dev unseen) text=false corpus_name="$train_set, $unseen_set" methods=
@@ -116,11 +116,11 @@ stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json"
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
 
 [ -z "$ssl" ] || methods=
-judge=$exp/recogniser_${stem}_s$seed base=$exp/baselines models=() converted=()
+judge=$exp/recogniser_$stem base=$exp/baselines models=() converted=()
 if [ "$text" = true ]; then
   # the recogniser of the input features: reference of the content latents, judge of conversions
   stage 4 recogniser --in "$data/train/$stem.scp" --out "$judge/checkpoint_best.pt" -- \
-    "${train[@]}" --config "conf/ctc_$preset.toml" --system-name "$stem" \
+    "${train[@]}" --seed 1 --config "conf/ctc_$preset.toml" --system-name "$stem" \
     --set "data.features=$stem" "$data/train" "$data/dev" "$judge"
   stage 4 recogniser --in "$judge/checkpoint_best.pt" --out "$judge/decode_unseen_greedy/scoring" -- \
     local/recognise.sh "${array[@]}" "$judge/checkpoint_best.pt" "$data/unseen" "$judge"
@@ -130,7 +130,7 @@ for system in $systems; do
   model=$exp/${system}_s$seed latents=$exp/${system}_s$seed/latents && models+=("$model")
   # the variational autoencoders
   stage 5 train --in "$data/train/$stem.scp" "$data/train/${stem}_cmvn.json" "$data/dev/$stem.scp" \
-    --out "$model/checkpoint_best.pt" -- "${train[@]}" \
+    --out "$model/checkpoint_best.pt" -- "${train[@]}" --seed "$seed" \
     --config "conf/fhvae_$preset.toml conf/objective_$system.toml" --system-name "$system" \
     --set "segments.features=$stem $set_train" "$data/train" "$data/dev" "$model"
   for name in "${sets[@]}"; do
@@ -153,20 +153,18 @@ for system in $systems; do
     ctc=$model/ctc_$latent name=$system
     [ "$latent" = z1 ] || name=${system}_$latent
     stage 8 content --in "$latents/train" --out "$ctc/checkpoint_best.pt" -- \
-      "${train[@]}" --config "conf/ctc_$preset.toml" --system-name "$name" \
+      "${train[@]}" --seed "$seed" --config "conf/ctc_$preset.toml" --system-name "$name" \
       --set "data.features=$latent" "$latents/train" "$latents/dev" "$ctc"
     stage 8 content --in "$ctc/checkpoint_best.pt" --out "$ctc/decode_unseen_greedy/scoring" -- \
       local/recognise.sh "${array[@]}" "$ctc/checkpoint_best.pt" "$latents/unseen" "$ctc"
   done
   [ "$phones" = true ] || continue
-  stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_phones.json" -- \
-    steps/probe_phones.sh --feats z1,z2 "$latents/train" "$latents/unseen" "$model/quality_phones.json"
-  stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_gap_f.json" -- \
-    local/probe_gap.sh "$latents/train" "$latents/unseen" "$latents/by_gender" "$model/quality_gap"
+  stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_phones_f.json" -- \
+    local/probe_content.sh "$latents/train" "$latents/unseen" "$latents/by_gender" "$model/quality_phones"
 done
 if [ "$phones" = true ]; then
-  stage 8 content --in "$data/train/$stem.scp" --out "$base/quality_gap_f.json" -- local/probe_gap.sh --feats "$stem" \
-    "$data/train" "$data/unseen" "$data/by_gender" "$base/quality_gap"
+  stage 8 content --in "$data/train/$stem.scp" "$data/unseen/$stem.scp" --out "$base/quality_phones_f.json" -- \
+    local/probe_content.sh --feats "$stem" "$data/train" "$data/unseen" "$data/by_gender" "$base/quality_phones"
 fi
 
 if [ -n "$methods" ] && [ "$text" = true ]; then
@@ -178,7 +176,7 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
     [ "$run" != "$base" ] || names="source target meanvar knn_mel" given=(--feats "$stem")
     for method in $names; do
       out=$run/convert/$method && converted+=("$out")
-      [ "$run" != "$base" ] || identity=(--system "$method" --seed "$seed")
+      [ "$run" != "$base" ] || identity=(--system "$method")
       # conversions, and baselines without a model
       stage 10 convert --in "$data/pairs" "$data/parallel_unseen/$stem.scp" --out "$out/wav.scp" -- \
         steps/convert.sh "${array[@]}" --method "$method" --vocoder "$vocoder" "${given[@]}" \
