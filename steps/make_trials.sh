@@ -2,7 +2,8 @@
 # Usage: steps/make_trials.sh [options] <data-dir> <trials-file>
 # Draws speaker verification trials: all pairs of up to --per-speaker utterances of each speaker, no
 # two of the same text. One line a trial, `<utt> <utt> target|nontarget same|cross|unknown`, the
-# last being whether the genders agree. Speakers with one utterance are left out and counted.
+# last being whether the genders agree. Speakers with one utterance, and trials between chunks of
+# one recording, are left out and counted.
 # e.g.: steps/make_trials.sh --train data/train data/unseen data/unseen/trials
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"

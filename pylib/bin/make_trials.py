@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     print(
         f"{args.out}: {targets} target and {len(made.trials) - targets} nontarget trials; left "
         f"out: {len(made.lone_speakers)} speakers with one utterance, {made.same_text} utterances "
-        "of a text that is there already"
+        f"of a text that is there already, {made.same_recording} trials within one recording"
     )
     return 0
 

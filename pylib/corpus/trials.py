@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pylib.corpus.errors import UserError
 from pylib.corpus.tables import invert, names_some
 
 GENDERS = ("same", "cross", "unknown")
+_CHUNK = re.compile(r"-c[0-9]{2,}$")  # as steps/clean_audio.sh names chunks
 _KINDS = {"target": True, "nontarget": False}
 
 
@@ -38,11 +40,18 @@ class TrialList:
         trials: in order of enrolment, then test utterance.
         lone_speakers: speakers left out, having fewer than two usable utterances.
         same_text: utterances left out because another one of the list has their text.
+        same_recording: trials left out because they are between chunks of one recording.
     """
 
     trials: tuple[Trial, ...]
     lone_speakers: tuple[str, ...] = ()
     same_text: int = 0
+    same_recording: int = 0
+
+
+def recording_of(utt: str) -> str:
+    """Recording that an utterance is a chunk of (`<recording>-c01`), or the utterance itself."""
+    return _CHUNK.sub("", utt)
 
 
 def draw_utterances(
@@ -85,6 +94,8 @@ def make_trials(
 ) -> TrialList:
     """All pairs of up to `per_speaker` utterances of each speaker, no two of the same text.
 
+    Chunks of one recording are not tried against each other: they share more than the speaker.
+
     Args:
         utt2spk: utterance -> speaker.
         gender: speaker -> `m` or `f`; speakers that are not in it give trials of gender `unknown`.
@@ -93,7 +104,8 @@ def make_trials(
         seed: of the draw.
 
     Raises:
-        UserError: fewer than two speakers with two utterances, or `per_speaker` below 2.
+        UserError: fewer than two speakers with two utterances, no two recordings of one speaker,
+            or `per_speaker` below 2.
     """
     if per_speaker < 2:
         raise UserError(f"--per-speaker {per_speaker}: at least 2 give a target trial: raise it")
@@ -117,8 +129,15 @@ def make_trials(
         Trial(enrol, test, spk == other, agreement(spk, other))
         for place, (enrol, spk) in enumerate(kept)
         for test, other in kept[place + 1 :]
+        if recording_of(enrol) != recording_of(test)
     )
-    return TrialList(trials, lone, passed)
+    if not any(trial.target for trial in trials):
+        raise UserError(
+            "trials: every speaker has one recording, and its chunks share room and day: take a "
+            "set with two recordings of a speaker"
+        )
+    together = len(kept) * (len(kept) - 1) // 2 - len(trials)
+    return TrialList(trials, lone, passed, together)
 
 
 def format_trials(trials: Iterable[Trial]) -> str:

@@ -57,6 +57,15 @@ def test_no_two_of_the_same_text_and_lone_speakers_counted() -> None:
     assert {t.gender for t in make_trials(utt2spk, None, text).trials} == {"unknown"}
 
 
+def test_chunks_of_one_recording_are_not_tried_against_each_other() -> None:
+    utt2spk = {f"{s}_{r}-c{c:02d}": s for s in ("p1", "p2") for r in (1, 2) for c in (1, 2)}
+    made = make_trials(utt2spk)
+    assert len(made.trials) == 8 * 7 // 2 - 4 and made.same_recording == 4
+    assert sum(trial.target for trial in made.trials) == 2 * (6 - 2)
+    with pytest.raises(UserError, match="two recordings of a speaker"):
+        make_trials({utt: spk for utt, spk in utt2spk.items() if "_1" in utt})
+
+
 def test_trials_need_two_speakers() -> None:
     with pytest.raises(UserError, match="two speakers are needed"):
         make_trials(*speakers(1, 5))
