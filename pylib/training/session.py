@@ -6,13 +6,14 @@ import fcntl
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pylib.corpus.atomic import sha256_file, write_json
+from pylib.corpus.derived import read_meta
 from pylib.corpus.errors import UserError
 from pylib.systems.ctc import CTC
 from pylib.systems.fhvae import FHVAE, ObjectiveConfig
@@ -65,7 +66,9 @@ def train(request: Request) -> int:
     if request.init is not None:
         payload = checkpoint.load(request.init)
         loaded = LoadedConfig(adopt(loaded, payload, str(request.init)), loaded.origins)
-    config = loaded.config
+        config = loaded.config
+    else:
+        config = _as_wide_as_features(loaded, request.train)
     _check_measure(config)
     with processes(request.device) as where:
         if request.plan_only:
@@ -75,6 +78,17 @@ def train(request: Request) -> int:
             open_log(request.folder, where.first)
             with stop_on_signals() as stop:
                 return _train(request, config, payload, where, stop)
+
+
+def _as_wide_as_features(loaded: LoadedConfig, train: Path) -> TrainConfig:
+    """Features other than filter banks say themselves how wide they are, unless it is written."""
+    config = loaded.config
+    if config.data is None or config.model is None or config.data.features == "feats":
+        return config
+    if config.model.frontend != "fbank" or "model.fbank_dim" in loaded.origins:
+        return config
+    dim = int(read_meta(train, config.data.features).get("dim", config.model.fbank_dim))
+    return replace(config, model=replace(config.model, fbank_dim=dim))
 
 
 def _train(
