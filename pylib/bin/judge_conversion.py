@@ -150,13 +150,20 @@ def main(argv: list[str]) -> int:
     from pylib.conversion.judge_files import load_conversions
     from pylib.corpus.atomic import write_json
     from pylib.corpus.datadir import DataDir
+    from pylib.corpus.trials import read_trials
     from pylib.scoring.conversion import result_row
     from pylib.scoring.measures import describe_row
 
     natural = DataDir.load(args.natural)
     conversions = load_conversions(args.converted)
     judges = choose_judges(args, conversions, natural)
-    if args.plan:
+    if args.plan:  # bad input is refused before anything is heard
+        if args.threshold:
+            read_threshold(args.threshold)
+        if "speaker" in judges:
+            read_trials(args.trials, natural.utt2spk)
+        if "spoof" in judges:
+            load_conversions(args.bona_fide)
         print("kinds " + ",".join(sorted(judges - {"spoof"})))
         return 0
     found, details = measure(args, conversions, natural, judges)
