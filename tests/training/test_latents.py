@@ -188,7 +188,7 @@ def test_the_recogniser_reads_them(
     out = tmp_path / "latents"
     dump_latents.main([str(checkpoint), str(segment_sets[0]), str(out)])
     path = config_file(FINETUNE, "ctc.toml", optim__updates=2, data__features=stem,
-                       model__fbank_dim=dim, run__validate_every=0)  # fmt: skip
+                       run__validate_every=0)  # fmt: skip  # the width is the features'
     assert train(Request(out, out, tmp_path / "ctc", path, device="cpu")) == 0
     wrong = config_file(FINETUNE, "wrong.toml", data__features=stem, model__fbank_dim=dim + 1)
     with pytest.raises(UserError, match=rf"{stem}\.json: dim = {dim}, the model expects"):

@@ -1,0 +1,156 @@
+"""egs/vctk/run.sh from corpus to report: smoke preset, second run, kill, real speech."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "egs" / "vctk" / "run.sh"
+ROW = {"system", "seed", "set", "measure", "decode", "value", "low", "high", "n", "file"}
+
+pytestmark = pytest.mark.slow
+
+
+def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The recipe with the smoke preset; its output is shown when it fails."""
+    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder but the ledger."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".stages" not in path.parts
+    }
+
+
+def rows(exp: Path) -> list[dict]:
+    """Results of summary.json."""
+    return json.loads((exp / "report" / "summary.json").read_text(encoding="utf-8"))["results"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    exp = tmp_path_factory.mktemp("smoke") / "exp"
+    run("--exp", str(exp))
+    return exp
+
+
+def test_report_has_every_kind_of_measure(smoke: Path) -> None:
+    found = rows(smoke)
+    assert all(set(row) == ROW for row in found)
+    measures = {(row["system"], row["measure"]) for row in found}
+    for measure in ("eer", "eer_content", "sid_accuracy", "phone_accuracy", "acceptance", "mcd", "cer"):
+        assert ("cfhvae", measure) in measures, measure
+    for baseline in ("source", "target", "meanvar", "knn_mel"):
+        assert (baseline, "acceptance") in measures
+    page = (smoke / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<audio") >= 3 and page.count("<img") >= 3
+    assert "\u2193" in page and "\u2191" in page  # every table says which direction is better
+
+
+def test_model_learnt_something(smoke: Path) -> None:
+    """The dev bound rises; copy-synthesis of the target is accepted more than of the source."""
+    lines = [
+        json.loads(line)
+        for line in (smoke / "cfhvae_s1" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    bounds = [line["bound"] for line in lines if line["type"] == "dev"]
+    assert bounds == sorted(bounds) and bounds[-1] > -2270  # N(0, 1) on normalised features
+    accepted = {r["system"]: r["value"] for r in rows(smoke) if r["measure"] == "acceptance"}
+    assert accepted["target"] > accepted["source"]
+
+
+def test_second_run_changes_nothing(smoke: Path) -> None:
+    before = digests(smoke)
+    start = time.monotonic()
+    done = run("--exp", str(smoke))
+    assert "everything is up to date" in done.stdout, done.stdout
+    assert digests(smoke) == before
+    print(f"second run: {time.monotonic() - start:.1f} s")  # shown, not asserted: machines differ
+
+
+def test_another_system_goes_beside_the_first(smoke: Path) -> None:
+    """Only what the new one needs is made; both are in the report."""
+    done = run("--exp", str(smoke), "--systems", "cfhvae fhvae_speaker")
+    assert "stage 1 (corpus): up to date" in done.stdout
+    assert {"cfhvae", "fhvae_speaker"} <= {r["system"] for r in rows(smoke) if r["measure"] == "eer"}
+
+
+def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of the training, then the same command: the same weights."""
+    exp = tmp_path / "exp"
+    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1"]
+    command += ["--exp", str(exp), "--stop-stage", "train"]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, start_new_session=True, **quiet)
+    deadline = time.monotonic() + 900
+    while not list(exp.glob("cfhvae_s1/checkpoint_*.pt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.1)
+    kill_tree(process.pid)
+    process.wait()
+    run("--exp", str(exp), "--stop-stage", "train")
+    first, second = (
+        torch.load(folder / "cfhvae_s1" / "checkpoint_last.pt", weights_only=True)["model"]
+        for folder in (exp, smoke)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def kill_tree(pid: int) -> None:
+    """kill -9 a process and all that it started, in whatever process groups they are."""
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
+    children: dict[int, list[int]] = {}
+    for line in listing.stdout.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    for member in found:
+        try:
+            os.kill(member, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+@pytest.mark.real
+@pytest.mark.skipif("TRIVIUM_REAL" not in os.environ, reason="TRIVIUM_REAL is not set")
+def test_any_two_sets_of_real_speech(tmp_path: Path) -> None:
+    """Pieces of LibriSpeech's train speakers against the speakers of test-other."""
+    corpus, libri = Path(os.environ["TRIVIUM_REAL"]) / "LibriSpeech", tmp_path / "libri"
+    prepare = ROOT / "egs" / "librispeech" / "local" / "prepare_data.sh"
+    combine = ROOT / "steps" / "combine_data.sh"
+    subprocess.run(["bash", str(prepare), str(corpus), str(libri)], check=True)
+    parts = [str(libri / name) for name in ("train_10m", "dev_part", "test_part")]
+    subprocess.run(["bash", str(combine), str(libri / "other"), *parts], check=True)
+    exp = tmp_path / "exp"
+    run("--exp", str(exp), "--train-set", str(libri / "train"),
+        "--unseen-set", str(libri / "other"), "--chunk", "4")  # fmt: skip
+    eers = [row for row in rows(exp) if row["measure"] == "eer"]
+    assert eers and all(0 <= row["value"] <= 60 for row in eers)
+
+
+def test_full_scale_plan_is_printed() -> None:
+    done = subprocess.run(
+        ["bash", str(RECIPE), "--preset", "base", "--dry-run", "--ngpu", "1",
+         "--corpus-dir", "/data/VCTK-Corpus-0.92", "--exp", "exp_plan"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("conf/fhvae_base.toml conf/objective_") >= 6
+    assert not (RECIPE.parent / "exp_plan").exists()
