@@ -100,9 +100,9 @@ fi
 
 stem=${feats%200}
 for name in "${sets[@]}"; do
-  # log-mels or log-spectra, and the normalisation of the training set
   if [ -n "$ssl" ]; then
     stem=hidden$ssl_layer
+    # log-mels or log-spectra, and the normalisation of the training set
     stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/feats.scp" -- \
       steps/make_feats.sh "${array[@]}" --kind fbank "$data/$name" "$exp/feats/fbank_$name"
     stage 3 feats --in "$data/$name/feats.scp" "$ssl" --out "$data/$name/$stem.scp" -- \
@@ -140,8 +140,8 @@ for system in $systems; do
       steps/dump_latents.sh "${array[@]}" --hop "$latent_hop" "$model/checkpoint_best.pt" "$data/$name" "$latents/$name"
   done
   for latent in svector z1mean; do
-    # speakers: verification of unseen ones, identification of seen ones
     out=$model/quality_sv_$latent.json
+    # speakers: verification of unseen ones, identification of seen ones
     stage 7 speakers --in "$latents/train" "$latents/unseen" "$trials" --out "$out" -- \
       steps/score_sv.sh --latent "$latent" "$latents/train" "$latents/unseen" "$trials" "$out"
   done
@@ -149,9 +149,9 @@ for system in $systems; do
   stage 7 speakers --in "$latents/train" "$latents/test" --out "$model/quality_sid.json" -- \
     steps/score_sid.sh "$latents/train" "$latents/test" "$model/quality_sid.json"
   for latent in $recognise; do
-    # words: a recogniser of the latents; phones: a linear probe, and one fitted on men for women
     ctc=$model/ctc_$latent name=$system
     [ "$latent" = z1 ] || name=${system}_$latent
+    # words: a recogniser of the latents; phones: a linear probe, and one fitted on men for women
     stage 8 content --in "$latents/train" --out "$ctc/checkpoint_best.pt" -- \
       "${train[@]}" --seed "$seed" --config "conf/ctc_$preset.toml" --system-name "$name" \
       --set "data.features=$latent" "$latents/train" "$latents/dev" "$ctc"
