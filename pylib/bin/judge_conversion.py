@@ -170,7 +170,7 @@ def main(argv: list[str]) -> int:
     identity = {
         "system": conversions.system,
         "seed": conversions.info.get("seed"),
-        "set": natural.path.resolve().name,
+        "set": Path(str(conversions.info.get("data") or natural.path)).name,  # what was converted
     }
     rows = [
         result_row(identity, name, conversions.decode, estimate, str(args.out))

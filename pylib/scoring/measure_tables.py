@@ -12,6 +12,8 @@ from typing import Any
 from pylib.scoring.collect import Row, read_json
 from pylib.scoring.measures import MEASURES, Family, arrow, format_value, is_tabled, measure_of
 
+NATURAL = "natural"  # the system of rows of steps/judge_natural.sh
+
 LEGEND = (
     "↑ more is better, ↓ less is better. Of several seeds: mean (least to greatest); of one: the "
     "value and its 95 % interval by drawing speakers."
@@ -191,8 +193,11 @@ def measure_table(rows: Sequence[Row], name: str) -> Table:
 
 
 def conversion_table(rows: Sequence[Row], name: str | None) -> Table:
-    """Converted speech of one set: a line for each system and method, a column for each measure."""
-    rows = [row for row in rows if row["set"] == name]
+    """Converted speech of one set: a line for each system and method, a column for each measure.
+
+    What the judges say of natural speech, whatever set they heard, stands beside it.
+    """
+    rows = [row for row in rows if row["set"] == name or row["system"] == NATURAL]
     measures = [key for key in MEASURES if any(row["measure"] == key for row in rows)]
 
     def lines(key: Callable[[Row], tuple[str, ...]]) -> list[list[str]]:
@@ -232,7 +237,8 @@ def sections(rows: Sequence[Row], details: Mapping[str, Any] | None = None) -> l
         if own and measure.family in ("speaker", "content", "errors"):
             found.setdefault(measure.family, []).append(measure_table(own, name))
     converted = [row for row in chosen if measure_of(row["measure"]).family == "conversion"]
-    for name in sorted({row["set"] for row in converted}, key=_order):
+    heard = {row["set"] for row in converted if row["system"] != NATURAL}
+    for name in sorted(heard or {row["set"] for row in converted}, key=_order):
         found.setdefault("conversion", []).append(conversion_table(converted, name))
     return [Section(TITLES[key], found[key]) for key in TITLES if key in found]
 
