@@ -49,7 +49,7 @@ latent_hop=      # frames between the windows of content features (published: 1)
 recognise=       # latents on which recognisers are trained: z1, z2
 methods=         # conversions with the latents: shift, replace, knn_z1
 baselines=       # conversions without a model: source and target (copy synthesis), meanvar, knn_mel
-judges=          # auto, or some of speaker,quality,parallel,spoof
+quality_utts=    # conversions whose quality is predicted (DNSMOS), of each kind: it is slow
 vocoder=         # griffinlim or world
 references=      # utterances of the target speaker that a conversion hears
 pair_speakers=   # source speakers, and target speakers, of the conversion pairs
@@ -117,8 +117,7 @@ stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json"
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
 
 [ -z "$ssl" ] || methods=
-judge=$exp/recogniser_$stem base=$exp/baselines models=() converted=() quality=false
-[[ $judges != auto && $judges != *quality* ]] || quality=true
+judge=$exp/recogniser_$stem base=$exp/baselines models=() converted=()
 if [ "$text" = true ]; then
   # the recogniser of the input features: reference of the content latents, judge of conversions
   stage 4 recogniser --in "$data/train/$stem.scp" --out "$judge/checkpoint_best.pt" -- \
@@ -172,7 +171,7 @@ fi
 if [ -n "$methods" ] && [ "$text" = true ]; then
   # natural speech before the judges: the threshold of acceptance
   stage 9 natural --in "$data/natural/wav.scp" "$trials" --out "$base/quality_natural.json" -- \
-    steps/judge_natural.sh "${array[@]}" --quality "$quality" "$data/natural" "$trials" "$base/quality_natural.json"
+    steps/judge_natural.sh "${array[@]}" --quality-utts "$quality_utts" "$data/natural" "$trials" "$base/quality_natural.json"
   for run in "$base" "${models[@]}"; do
     names=$methods given=(--checkpoint "$run/checkpoint_best.pt") identity=()
     [ "$run" != "$base" ] || names=$baselines given=(--feats "$stem")
@@ -185,7 +184,7 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
         "$data/parallel_unseen" "$data/pairs" "$out"
       # speaker, quality, spectrum, pitch, detection; words
       stage 11 judge --in "$out/wav.scp" "$base/convert/source/wav.scp" --out "$run/quality_vc_$method.json" -- \
-        steps/judge_conversion.sh "${array[@]}" --judges "$judges" --threshold "$base/quality_natural.json" \
+        steps/judge_conversion.sh "${array[@]}" --quality-utts "$quality_utts" --threshold "$base/quality_natural.json" \
         --bona-fide "$base/convert/source" "$data/natural" "$trials" "$out" "$run/quality_vc_$method.json"
       stage 11 judge --in "$out/wav.scp" "$judge/checkpoint_best.pt" --out "$run/decode_${method}_greedy/scoring" -- \
         local/recognise.sh "${array[@]}" --feats "$feats" "${identity[@]}" "$judge/checkpoint_best.pt" "$out" "$run"
