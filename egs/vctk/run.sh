@@ -171,7 +171,8 @@ fi
 if [ -n "$methods" ] && [ "$text" = true ]; then
   # natural speech before the judges: the threshold of acceptance
   stage 9 natural --in "$data/natural/wav.scp" "$trials" --out "$base/quality_natural.json" -- \
-    steps/judge_natural.sh "${array[@]}" --quality-utts "$quality_utts" "$data/natural" "$trials" "$base/quality_natural.json"
+    steps/judge_natural.sh "${array[@]}" --quality-utts "$quality_utts" "$data/natural" "$trials" \
+    "$base/quality_natural.json"
   for run in "$base" "${models[@]}"; do
     names=$methods given=(--checkpoint "$run/checkpoint_best.pt") identity=()
     [ "$run" != "$base" ] || names=$baselines given=(--feats "$stem")
@@ -184,7 +185,7 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
         "$data/parallel_unseen" "$data/pairs" "$out"
       # speaker, quality, spectrum, pitch, detection; words
       stage 11 judge --in "$out/wav.scp" "$base/convert/source/wav.scp" --out "$run/quality_vc_$method.json" -- \
-        steps/judge_conversion.sh "${array[@]}" --quality-utts "$quality_utts" --threshold "$base/quality_natural.json" \
+        steps/judge_conversion.sh "${array[@]}" --threshold "$base/quality_natural.json" --quality-utts "$quality_utts" \
         --bona-fide "$base/convert/source" "$data/natural" "$trials" "$out" "$run/quality_vc_$method.json"
       stage 11 judge --in "$out/wav.scp" "$judge/checkpoint_best.pt" --out "$run/decode_${method}_greedy/scoring" -- \
         local/recognise.sh "${array[@]}" --feats "$feats" "${identity[@]}" "$judge/checkpoint_best.pt" "$out" "$run"
