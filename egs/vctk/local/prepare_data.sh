@@ -21,14 +21,12 @@ trim_db=35.0     # ends this much below the loudest frame are cut off, dB, 0 = n
 keep=0.1         # seconds of them that are kept
 level='-27.0'    # RMS in dB of full scale, 0 = as it is
 min=0.5          # shorter utterances are left out, seconds
-download=false   # first fetch VCTK 0.92 to <corpus-dir>
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 2 ] || usage
 
 corpus=$1 data=$2
 here=$TRIVIUM_ROOT/egs/vctk/local
-[ "$download" = false ] || "$here/download.sh" "$corpus"
 extra=()
 [ -z "$unseen" ] || extra=(--unseen "$unseen")
 prepare=("$TRIVIUM_PYTHON" "$here/prepare_vctk.py")
