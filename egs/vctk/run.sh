@@ -94,11 +94,10 @@ else
   fi
   # data directories, levels normalised; speakers split, trials and conversion pairs drawn
   stage 2 data --in "$corpus" --out "$data/sets.json" -- local/prepare_data.sh "${array[@]}" --mic "$mic" \
-    --unseen "$unseen" "$corpus" "$data"
-  stage 2 data --in "$data/sets.json" --out "$data/pairs" -- local/conversion_sets.sh --sources "$pair_speakers" \
-    --targets "$pair_speakers" --utterances "$pair_utterances" --references "$references" "$data"
+    --unseen "$unseen" --sources "$pair_speakers" --targets "$pair_speakers" --utterances "$pair_utterances" \
+    --references "$references" "$corpus" "$data"
+  stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
 fi
-
 stem=${feats%200}
 for name in "${sets[@]}"; do
   if [ -n "$ssl" ]; then
@@ -180,13 +179,14 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
       out=$run/convert/$method && converted+=("$out")
       [ "$run" != "$base" ] || identity=(--system "$method")
       # conversions, and baselines without a model
-      stage 10 convert --in "$data/pairs" "$data/parallel_unseen/$stem.scp" --out "$out/wav.scp" -- \
+      stage 10 convert --in "$data/parallel/pairs" "$data/parallel_unseen/$stem.scp" --out "$out/wav.scp" -- \
         steps/convert.sh "${array[@]}" --method "$method" --vocoder "$vocoder" "${given[@]}" \
-        "$data/parallel_unseen" "$data/pairs" "$out"
+        "$data/parallel_unseen" "$data/parallel/pairs" "$out"
       # speaker, quality, spectrum, pitch, detection; words
       stage 11 judge --in "$out/wav.scp" "$base/convert/source/wav.scp" --out "$run/quality_vc_$method.json" -- \
-        steps/judge_conversion.sh "${array[@]}" --threshold "$base/quality_natural.json" --quality-utts "$quality_utts" \
-        --bona-fide "$base/convert/source" "$data/natural" "$trials" "$out" "$run/quality_vc_$method.json"
+        steps/judge_conversion.sh "${array[@]}" --threshold "$base/quality_natural.json" \
+        --quality-utts "$quality_utts" --bona-fide "$base/convert/source" "$data/natural" "$trials" "$out" \
+        "$run/quality_vc_$method.json"
       stage 11 judge --in "$out/wav.scp" "$judge/checkpoint_best.pt" --out "$run/decode_${method}_greedy/scoring" -- \
         local/recognise.sh "${array[@]}" --feats "$feats" "${identity[@]}" "$judge/checkpoint_best.pt" "$out" "$run"
     done

@@ -1,22 +1,13 @@
 #!/usr/bin/env bash
-# Usage: local/conversion_sets.sh [options] <data-dir>
+# Usage: local/conversion_sets.sh <data-dir>
 # What is converted and what the judges hear, of the sets of local/prepare_data.sh:
 #   parallel_unseen  sentences that all read, by the unseen speakers: sources and references
 #   natural          all natural speech of the unseen speakers
-#   pairs            which utterance is converted to whom
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../../path.sh"
-# options
-sources=10    # speakers to convert from
-targets=10    # speakers to convert to
-utterances=4  # of each pair of speakers
-references=10 # utterances of the target that a conversion hears
-# end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 1 ] || usage
 
 steps=$TRIVIUM_ROOT/steps data=$1
 "$steps/subset_data_dir.sh" --spk-list "$data/unseen/spk2gender" "$data/parallel" "$data/parallel_unseen"
 "$steps/combine_data.sh" "$data/natural" "$data/unseen" "$data/parallel_unseen"
-"$steps/make_pairs.sh" --train "$data/train" --sources "$sources" --targets "$targets" \
-  --utterances "$utterances" --references "$references" "$data/parallel_unseen" "$data/pairs"

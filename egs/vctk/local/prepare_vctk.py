@@ -38,6 +38,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--unseen", type=Path)
     parser.add_argument("--per-speaker", type=int, default=20)
+    pairs = PairOptions()
+    for name in ("sources", "targets", "utterances", "references"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(pairs, name))
     parser.add_argument("corpus_dir", type=Path)
     parser.add_argument("data_dir", type=Path)
     return parser.parse_args(argv)
@@ -143,10 +146,15 @@ def _write_checksums(data: Path, names: list[str]) -> None:
 def _write_lists(
     data: Path, parts: dict[str, Contents], unseen: list[str], arguments: argparse.Namespace
 ) -> list[str]:
-    """Trials and pairs of the unseen speakers, pairs of the parallel set; returns notices."""
+    """Trials of the unseen speakers, conversions of what they read of the parallel texts.
+
+    Returns:
+        Notices.
+    """
     notices = []
-    jobs = [("unseen", "trials"), ("unseen", "pairs"), ("parallel", "pairs")]
-    for name, kind in jobs:
+    many = {name: getattr(arguments, name) for name in ("sources", "targets", "utterances")}
+    options = PairOptions(**many, references=arguments.references, seed=arguments.seed)
+    for name, kind in (("unseen", "trials"), ("parallel", "pairs")):
         if name not in parts:
             continue
         part = parts[name]
@@ -158,7 +166,7 @@ def _write_lists(
                 write_trials(data / name / kind, trials.trials)
                 lone = trials.lone_speakers
             else:
-                pairs = make_pairs(utt2spk, gender, text, PairOptions(seed=arguments.seed))
+                pairs = make_pairs(utt2spk, gender, text, options)
                 write_pairs(data / name / kind, pairs.pairs)
                 lone = pairs.lone_speakers
                 notices += [f"{name}/{kind}: {notice}" for notice in pairs.notices]
@@ -231,8 +239,7 @@ def run_split(arguments: argparse.Namespace) -> None:
         "seen": sorted(set(parts["train"].utt2spk.values())),
         "sets": {name: _row(part) for name, part in parts.items()},
         "trials": _count_lines(data / "unseen" / "trials"),
-        "pairs": _count_lines(data / "unseen" / "pairs"),
-        "parallel_pairs": _count_lines(data / "parallel" / "pairs"),
+        "pairs": _count_lines(data / "parallel" / "pairs"),
         "excluded": dict(sorted(Counter(loss.kind for loss in losses).items())),
         "clean": json.loads(clean.common["clean.json"])["config"],
         "notices": notices,
