@@ -74,7 +74,7 @@ done
 [ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
 recipe_begin
 
-array=(--cmd "$decode_cmd" --nj "$nj")
+array=(--cmd "$decode_cmd" --nj "$nj") stem=${feats%200}
 train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
   --threads "$threads" --preset "$preset")
 sets=(train dev test unseen parallel_unseen) text=true phones=false corpus_name=VCTK trials=$data/unseen/trials
@@ -98,7 +98,6 @@ else
     --references "$references" "$corpus" "$data"
   stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
 fi
-stem=${feats%200}
 for name in "${sets[@]}"; do
   if [ -n "$ssl" ]; then
     stem=hidden$ssl_layer
@@ -115,7 +114,7 @@ done
 stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json" -- \
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
 
-[ -z "$ssl" ] || methods=
+[ -z "$ssl" ] || text=false
 judge=$exp/recogniser_$stem base=$exp/baselines models=() converted=()
 if [ "$text" = true ]; then
   # the recogniser of the input features: reference of the content latents, judge of conversions
@@ -193,8 +192,9 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
   done
 fi
 
+shopt -s nullglob
 # tables, pictures of the latents, players; summary.json
-stage 12 report --in "$exp"/*/quality*.json "$exp"/*/decode_*/scoring --out "$exp/report/summary.json" -- \
+stage 12 report --in "$exp"/*/quality*.json "$exp"/*{,/ctc_*}/decode_*/scoring --out "$exp/report/summary.json" -- \
   steps/report.sh --recipe vctk --preset "$preset" --corpus "$corpus_name" --results "$results" \
   --latents "${models[*]/%//latents/unseen}" --conversions "${converted[*]}" "$exp" "$exp/report"
 recipe_end

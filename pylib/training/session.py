@@ -82,10 +82,15 @@ def train(request: Request) -> int:
 
 def _as_wide_as_features(loaded: LoadedConfig, train: Path) -> TrainConfig:
     """Features other than filter banks say themselves how wide they are, unless it is written."""
-    config = loaded.config
+    config, written = loaded.config, loaded.origins
+    if config.fhvae is not None and config.segments is not None:
+        if "fhvae.feature_dim" in written:
+            return config
+        dim = int(read_meta(train, config.segments.features).get("dim", config.fhvae.feature_dim))
+        return replace(config, fhvae=replace(config.fhvae, feature_dim=dim))
     if config.data is None or config.model is None or config.data.features == "feats":
         return config
-    if config.model.frontend != "fbank" or "model.fbank_dim" in loaded.origins:
+    if config.model.frontend != "fbank" or "model.fbank_dim" in written:
         return config
     dim = int(read_meta(train, config.data.features).get("dim", config.model.fbank_dim))
     return replace(config, model=replace(config.model, fbank_dim=dim))
