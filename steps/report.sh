@@ -12,7 +12,7 @@ corpus=            # name of the corpus; "built-in ..." is labelled as such ever
 wall=              # seconds the whole recipe took; default: the sum of its stages
 results=           # also write RESULTS.md to this file
 readme=            # also fill the table between the marker lines of this file
-latents=           # directories of latents to draw, in one word: "dir1 dir2"
+latents=           # directories of latents to draw, in one word: "dir1 dir2"; patterns too, "exp/*/latents"
 conversions=       # directories of converted speech to show and play, likewise
 natural=           # data directory of what was converted; default: as the conversions say
 # end of options

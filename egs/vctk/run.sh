@@ -115,7 +115,7 @@ stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json"
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
 
 [ -z "$ssl" ] || text=false
-judge=$exp/recogniser_$stem base=$exp/baselines models=() converted=()
+judge=$exp/recogniser_$stem base=$exp/baselines models=()
 if [ "$text" = true ]; then
   # the recogniser of the input features: reference of the content latents, judge of conversions
   stage 4 recogniser --in "$data/train/$stem.scp" --out "$judge/checkpoint_best.pt" -- \
@@ -175,7 +175,7 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
     names=$methods given=(--checkpoint "$run/checkpoint_best.pt") identity=()
     [ "$run" != "$base" ] || names=$baselines given=(--feats "$stem")
     for method in $names; do
-      out=$run/convert/$method && converted+=("$out")
+      out=$run/convert/$method
       [ "$run" != "$base" ] || identity=(--system "$method")
       # conversions, and baselines without a model
       stage 10 convert --in "$data/parallel/pairs" "$data/parallel_unseen/$stem.scp" --out "$out/wav.scp" -- \
@@ -196,5 +196,5 @@ shopt -s nullglob
 # tables, pictures of the latents, players; summary.json
 stage 12 report --in "$exp"/*/quality*.json "$exp"/*{,/ctc_*}/decode_*/scoring --out "$exp/report/summary.json" -- \
   steps/report.sh --recipe vctk --preset "$preset" --corpus "$corpus_name" --results "$results" \
-  --latents "${models[*]/%//latents/unseen}" --conversions "${converted[*]}" "$exp" "$exp/report"
+  --latents "$exp/*/latents/unseen" --conversions "$exp/*/convert/*" "$exp" "$exp/report"
 recipe_end

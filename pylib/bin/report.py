@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylib.bin.entry import run
+from pylib.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from pylib.scoring.collect import Collected
@@ -55,6 +57,30 @@ def _print_tables(found: Collected) -> None:
             print(format_text_table(table), end="")
 
 
+def _shown(patterns: list[str], about: str) -> list[Path]:
+    """Directories of the patterns; of one system and method under several seeds the lowest seed.
+
+    Raises:
+        UserError: a name without a wildcard that is no directory with the file `about`.
+    """
+    from pylib.scoring.collect import read_json
+
+    chosen: dict[tuple[str, str], tuple[int, Path]] = {}
+    for pattern in patterns:
+        paths = [Path(path) for path in sorted(glob.glob(pattern))] or [Path(pattern)]
+        for path in paths:
+            if not (path / about).is_file():
+                if glob.has_magic(pattern):
+                    continue
+                raise UserError(f"{path}/{about}: missing: name a directory that has it")
+            says = read_json(path / about)
+            key = (str(says.get("system")), str(says.get("method")))
+            seed = int(says.get("seed") or 0)
+            if key not in chosen or seed < chosen[key][0]:
+                chosen[key] = (seed, path)
+    return [path for _, path in chosen.values()]
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="report", description=__doc__)
     parser.add_argument("exp", type=Path)
@@ -65,8 +91,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--wall", type=float, help="seconds the recipe took; default: its stages")
     parser.add_argument("--results", type=Path, help="also write the results as this file")
     parser.add_argument("--readme", type=Path, help="also fill the table of results in this file")
-    parser.add_argument("--latents", type=Path, action="append", default=[], help="to draw")
-    parser.add_argument("--conversions", type=Path, action="append", default=[], help="to play")
+    parser.add_argument("--latents", action="append", default=[], help="to draw; may be a pattern")
+    parser.add_argument("--conversions", action="append", default=[], help="to play; likewise")
     parser.add_argument("--natural", type=Path, help="their sources (default: as they say)")
     args = parser.parse_args(argv)
     from pylib.corpus.atomic import write_text
@@ -79,7 +105,9 @@ def main(argv: list[str]) -> int:
     info = ReportInfo(
         args.recipe, args.preset, args.corpus, args.wall, provenance(str(ROOT)), _machine()
     )
-    exhibits = Exhibits(args.latents, args.conversions, args.natural)
+    exhibits = Exhibits(
+        _shown(args.latents, "latents.json"), _shown(args.conversions, "convert.json"), args.natural
+    )
     summary = write_report(found, info, args.out, exhibits)
     if args.results:
         write_text(args.results, (args.out / "RESULTS.md").read_text(encoding="utf-8"))

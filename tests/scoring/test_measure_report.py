@@ -258,3 +258,19 @@ def test_rows_of_layers_stay_with_the_other_measures(experiment) -> None:
     assert "| phone_accuracy | hubert | 1 | unseen | layer3 | 0.6000 |" in results
     summary = json.loads(Path("exp/report/summary.json").read_text(encoding="utf-8"))
     assert summary["results"] == collect("exp").rows
+
+
+def test_patterns_show_one_seed_of_each_system(tmp_path: Path) -> None:
+    """The lowest seed; other directories that a pattern meets are passed over."""
+    from pylib.bin.report import _shown
+
+    for name, system, seed in (("a_s1", "a", 1), ("a_s2", "a", 2), ("b_s3", "b", 3)):
+        folder = tmp_path / name / "latents"
+        folder.mkdir(parents=True)
+        about = {"system": system, "seed": seed}
+        (folder / "latents.json").write_text(json.dumps(about), encoding="utf-8")
+    (tmp_path / "other" / "latents").mkdir(parents=True)
+    found = _shown([f"{tmp_path}/*/latents"], "latents.json")
+    assert [path.parent.name for path in found] == ["a_s1", "b_s3"]
+    with pytest.raises(UserError, match=r"other/latents/latents\.json: missing"):
+        _shown([f"{tmp_path}/other/latents"], "latents.json")
