@@ -84,7 +84,7 @@ def test_directions(speech: Path) -> None:
     converted_dir(speech, "nothing", natural, ring(natural, "source"))
     converted_dir(
         speech, "noisy", natural, ring(natural, "target"),
-        lambda x: x + 0.02 * rng.standard_normal(len(x)).astype(np.float32),
+        lambda x: x + 0.004 * rng.standard_normal(len(x)).astype(np.float32),
     )  # fmt: skip
     converted_dir(speech, "copy", natural, ring(natural, "source"), method="source")
     options = (
