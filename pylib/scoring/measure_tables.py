@@ -243,10 +243,20 @@ def sections(rows: Sequence[Row], details: Mapping[str, Any] | None = None) -> l
     return [Section(TITLES[key], found[key]) for key in TITLES if key in found]
 
 
+def _of_method(row: Row) -> Row:
+    """Of converted speech the method belongs to the system's name: one column for all methods."""
+    if measure_of(row["measure"]).family != "conversion" or not row["decode"]:
+        return row
+    method = str(row["decode"]).removeprefix(f"{row['system']}/")
+    return {**row, "system": f"{row['system']}, {method}", "decode": None}
+
+
 def key_table(rows: Sequence[Row], details: Mapping[str, Any] | None = None) -> Table:
-    """What a README shows: a line for each system; verification, leakage, CER and acceptance."""
+    """What a README shows: a line for each system and for each of its conversions."""
     rows = [
-        row for row in of_conversions(rows, details or {}) if not str(row["set"]).startswith("dev")
+        _of_method(row)
+        for row in of_conversions(rows, details or {})
+        if not str(row["set"]).startswith("dev")
     ]
     columns: list[tuple[str, Any, Any]] = []
     for name, decode in KEYS:
