@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.e2e.helpers import ROW, digests, kill_tree
+
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "egs" / "librispeech" / "run.sh"
-ROW = {"system", "seed", "set", "measure", "decode", "value", "low", "high", "n", "file"}
 
 pytestmark = pytest.mark.slow
 
@@ -26,15 +25,6 @@ def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done
-
-
-def digests(exp: Path) -> dict[str, str]:
-    """sha256 of every file below exp but the ledger."""
-    return {
-        str(path.relative_to(exp)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(exp.rglob("*"))
-        if path.is_file() and ".stages" not in path.parts
-    }
 
 
 @pytest.fixture(scope="module")
@@ -124,23 +114,6 @@ def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     hyps = sorted(path.relative_to(ours) for path in ours.glob("decode_*/hyp"))
     assert len(hyps) == 4
     assert all((ours / hyp).read_bytes() == (theirs / hyp).read_bytes() for hyp in hyps)
-
-
-def kill_tree(pid: int) -> None:
-    """kill -9 a process and all that it started, in whatever process groups they are."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
-    children: dict[int, list[int]] = {}
-    for line in listing.stdout.splitlines():
-        child, parent = map(int, line.split())
-        children.setdefault(parent, []).append(child)
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    for member in found:
-        try:
-            os.kill(member, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 @pytest.mark.real
