@@ -14,7 +14,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make_feats", description=__doc__)
     parser.add_argument("data", type=Path, help="data directory")
     parser.add_argument("ark_dir", type=Path, help="directory for the arks")
-    parser.add_argument("--kind", default="fbank", help="fbank, mfcc, logmel, logspec, logspec200")
+    parser.add_argument(
+        "--kind", default="fbank", help="fbank, mfcc, logmel, logspec, logspec200, logfbank"
+    )
     parser.add_argument(
         "--compression", type=int, default=0, help="Kaldi's method for arks: 0 none, 3 two bytes"
     )

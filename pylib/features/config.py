@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pylib.corpus.errors import UserError
 
 # Every kind of features that steps/make_feats.sh makes.
-KINDS = ("fbank", "mfcc", "logmel", "logspec", "logspec200")
+KINDS = ("fbank", "mfcc", "logmel", "logspec", "logspec200", "logfbank")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,45 @@ class SpectrumConfig:
         return {"sample_range": "[-1, 1]", "log": "natural", "mel_scale": "htk", **asdict(self)}
 
 
-AnyConfig = FrontendConfig | SpectrumConfig
+@dataclass(frozen=True)
+class LogFbankConfig:
+    """The audio of audio-visual models (`pylib.features.logfbank`): four frames a video frame.
+
+    Samples are taken on the scale of 16-bit integers, unlike those of the other kinds. Frame t
+    begins at sample 160 t and the last frame is filled up by zeros, so that 640 T samples have
+    4 T - 1 frames; the 400-sample frames of the other kinds would be 4 T - 2.
+    """
+
+    kind: Literal["logfbank"] = "logfbank"
+    rate: int = 16000  # Hz of the audio
+    window: int = 400  # samples of a frame, not weighted
+    shift: int = 160  # samples from frame to frame
+    fft: int = 512  # points of the transform; the frame is padded by zeros at its end
+    mel_bins: int = 26
+    preemphasis: float = 0.97  # of the whole signal, not of each frame
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.rate / self.shift
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a frame."""
+        return self.mel_bins
+
+    def num_frames(self, samples: int) -> int:
+        """Frames of an utterance: every sample lies in one."""
+        if samples <= self.window:
+            return 1 if samples else 0
+        return 1 - (self.window - samples) // self.shift
+
+    def describe(self) -> dict[str, Any]:
+        """For the metadata file: everything that decides the numbers."""
+        return {"sample_range": "int16", "log": "natural", "floor": "eps64", **asdict(self)}
+
+
+AnyConfig = FrontendConfig | SpectrumConfig | LogFbankConfig
 
 
 def feature_config(kind: str) -> AnyConfig:
@@ -146,4 +184,6 @@ def feature_config(kind: str) -> AnyConfig:
     """
     if kind in ("fbank", "mfcc"):
         return FrontendConfig.preset(kind)
+    if kind == "logfbank":
+        return LogFbankConfig()
     return SpectrumConfig.preset(kind)

@@ -17,7 +17,7 @@ from pylib.corpus.derived import Derived, input_bytes, shard_slice
 from pylib.corpus.errors import UserError
 from pylib.corpus.progress import Progress
 from pylib.corpus.tables import write_table
-from pylib.features.config import AnyConfig, SpectrumConfig
+from pylib.features.config import AnyConfig, LogFbankConfig, SpectrumConfig
 
 Matrix = npt.NDArray[np.float32]
 
@@ -28,6 +28,7 @@ STEMS = {
     "logmel": "logmel",
     "logspec": "logspec",
     "logspec200": "logspec",
+    "logfbank": "logfbank",
 }
 
 
@@ -111,11 +112,16 @@ class FeatureStage:
     def commit(self) -> int:
         """Join the shards; write utt2num_frames and frame_shift. Returns the number of frames.
 
+        `logfbank` writes neither of the two: it has one frame more than the other kinds, which
+        they describe.
+
         Raises:
             UserError: a shard or an utterance is missing.
         """
         data = DataDir.load(self.data)
         frames = self.derived().commit(data.utts)
+        if isinstance(self.config, LogFbankConfig):
+            return sum(frames.values())
         write_table(self.data / "utt2num_frames", frames)
         shift = format_seconds(self.config.shift / self.config.rate)
         write_text(self.data / "frame_shift", f"{shift}\n")
@@ -123,7 +129,11 @@ class FeatureStage:
 
 
 def make_frontend(config: AnyConfig) -> Callable[[npt.NDArray[np.float32]], Matrix]:
-    """What turns samples float32 (N,) into features (F, D). Imports torch."""
+    """What turns samples float32 (N,) into features (F, D). Imports torch but for `logfbank`."""
+    if isinstance(config, LogFbankConfig):
+        from pylib.features.logfbank import LogFbankFrontend
+
+        return LogFbankFrontend(config)
     if isinstance(config, SpectrumConfig):
         from pylib.features.spectrum import SpectrumFrontend
 
