@@ -1,10 +1,11 @@
 """Log filter banks of 26 bands, the audio of audio-visual models; NumPy only, in float64.
 
-The definition, which is what python_speech_features computes with a 512-point transform: samples on the scale of 16-bit integers, pre-emphasis of the whole signal, rectangular
-frames of 400 samples every 160, the last one filled up by zeros, power spectrum / 512, triangular
-filters whose corners are rounded down to bins, natural logarithm, zeros replaced by the float64
-epsilon. A picture of video is 640 samples: N = 640 T samples give 4 T - 1 frames, and `stack4`
-makes T vectors of 4 frames each out of them.
+The definition, which is what python_speech_features computes with a 512-point transform: samples
+on the scale of 16-bit integers, pre-emphasis of the whole signal, rectangular frames of 400 samples
+every 160, the last one filled up by zeros, power spectrum / 512, triangular filters whose corners
+are rounded down to bins, natural logarithm, zeros replaced by the float64 epsilon. A picture of
+video is 640 samples: N = 640 T samples give 4 T - 1 frames, and `stack4` makes T vectors of 4
+frames each out of them.
 """
 
 from __future__ import annotations
