@@ -63,7 +63,7 @@ class InputReader:
         self._room = int(cache_gb * 1e9)
         self._cache: dict[str, Floats] = {}
         self._scp: dict[str, str] = {}
-        self._arks = _Arks()
+        self._arks = ThreadArks()
         if model.frontend == "waveform":
             self.rate, self.hop = SAMPLE_RATE, CONV_HOP
             self.lengths = dict(data.utt2num_samples)
@@ -129,7 +129,7 @@ class InputReader:
         return out, lengths
 
 
-class _Arks(threading.local):
+class ThreadArks(threading.local):
     """An ArkReader for each thread: they keep files open and must not be shared."""
 
     def __init__(self) -> None:

@@ -58,6 +58,15 @@ def waveform_frames(samples: int) -> int:
     return max((samples - _FIELD) // _HOP + 1, 0)
 
 
+def picture_frames(samples: int) -> int:
+    """Frames at 25 Hz of an audio-visual model for `samples` samples at 16 kHz.
+
+    ceil(F / 4) of the F = 1 + floor((N - 400) / 160) whole frames of 100 Hz: N = 640 T samples,
+    the sound of T pictures, make T of them, and labels of MFCC with alignment `start` as many.
+    """
+    return -(-(1 + (samples - _FIELD) // 160) // 4) if samples >= _FIELD else 0
+
+
 def decimate(
     labels: npt.NDArray[np.integer],
     from_rate: float,
