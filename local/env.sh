@@ -7,7 +7,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv="$root/.venv"
 log="$venv/setup.log"
-env_gb=7     # the finished environment and its log (about 6.6 GB; torch's default wheels carry CUDA)
+env_gb=7     # the finished environment and its log (about 7.0 GB; torch's default wheels carry CUDA)
 scratch_gb=2 # downloads that wait for being unpacked
 
 say() { printf '%s\n' "$*" >&2; }
@@ -62,7 +62,7 @@ heartbeat() {
   while kill -0 "$1" 2>/dev/null; do
     sleep 1
     (((SECONDS - start) % 10 == 9)) || continue
-    say "path.sh: $(du -sm "$venv" 2>/dev/null | cut -f1) MB of about 6700 MB," \
+    say "path.sh: $(du -sm "$venv" 2>/dev/null | cut -f1) MB of about 7100 MB," \
       "$((SECONDS - start)) s"
   done
 }
