@@ -27,6 +27,7 @@ from pylib.features.logfbank import logfbank, stack4
 from pylib.nn.modal_batch import PAD_PHONE, ModalBatch
 from pylib.training.inputs import ThreadArks
 from pylib.units.labels import picture_frames
+from pylib.units.phone_set import COUNT, require_symbols
 
 if TYPE_CHECKING:
     from pylib.features.noise import Condition, NoiseSet
@@ -123,6 +124,8 @@ class AVReader:
                     f"{self.path}/{stem}.json: {key} = {meta.get(key)!r}, {expected!r} expected: "
                     f"make it with {step}"
                 )
+        if stream == "phone":
+            require_symbols(meta.get("symbols"), f"{self.path}/{stem}.json")
         missing = [utt for utt in self.utts if utt not in scp]
         if missing:
             raise UserError(
@@ -236,8 +239,6 @@ class AVReader:
         Raises:
             UserError: unreadable, ids outside the set, or more than two frames too long or short.
         """
-        from pylib.units.phone_set import SIZE
-
         cached = self._cache.get(("phone", utt))
         if cached is not None:
             return cached
@@ -249,9 +250,9 @@ class AVReader:
                 f"{self.path}/phones.scp: '{utt}': {len(ids)} phones at 100 Hz, the other streams "
                 f"have {wanted} frames: align the phones again (steps/align_phones.sh)"
             )
-        if len(ids) and not 0 <= ids.min() <= ids.max() < SIZE:
+        if len(ids) and not 0 <= ids.min() <= ids.max() < COUNT:
             raise UserError(
-                f"{self.path}/phones.scp: '{utt}': phone ids are 0 to {SIZE - 1}, found "
+                f"{self.path}/phones.scp: '{utt}': phone ids are 0 to {COUNT - 1}, found "
                 f"{ids.min()} to {ids.max()}: align the phones again"
             )
         out = np.full(wanted, PAD_PHONE, dtype=np.int64)
@@ -296,7 +297,7 @@ class AVReader:
         self, utt: str, condition: Condition | None, noise_set: NoiseSet | None, seed: int = 1
     ) -> View:
         """How `batch` disturbs an utterance: centre crop, noise from its start on."""
-        if condition is None or condition.category == "clean":
+        if condition is None or condition.clean:
             return View()
         if noise_set is None:
             raise UserError(f"condition {condition}: needs noise: give its directory")

@@ -135,17 +135,7 @@ class BatchPlan:
                 f"{self.config.batch_seconds:g} s: raise data.batch_seconds or set "
                 "data.max_seconds"
             )
-        bounds = _fill(planned, budget)
-        if len(bounds) - 1 <= _EVEN_UP_TO:
-            low, high = int(planned.max()), budget
-            while high - low > max(budget // 1000, 1):
-                middle = (low + high) // 2
-                tried = _fill(planned, middle)
-                if len(tried) == len(bounds):
-                    high, bounds = middle, tried
-                else:
-                    low = middle
-        return np.asarray(bounds, dtype=np.int64)
+        return batch_bounds(planned, budget)
 
     def _measure(self) -> tuple[float, float]:
         sizes, used = 0, 0
@@ -157,6 +147,24 @@ class BatchPlan:
         if self.crop:
             return 1 - sizes / used, sizes / self.rate
         return 1 - used / sizes, used / self.rate
+
+
+def batch_bounds(planned: Ints, budget: int) -> Ints:
+    """Boundaries (batches + 1,) of batches over ascending lengths, few ones evened out.
+
+    planned: (U,) lengths. budget: most rows x longest of a batch, not below the longest.
+    """
+    bounds = _fill(planned, budget)
+    if len(bounds) - 1 <= _EVEN_UP_TO:
+        low, high = int(planned.max()), budget
+        while high - low > max(budget // 1000, 1):
+            middle = (low + high) // 2
+            tried = _fill(planned, middle)
+            if len(tried) == len(bounds):
+                high, bounds = middle, tried
+            else:
+                low = middle
+    return np.asarray(bounds, dtype=np.int64)
 
 
 def _fill(planned: Ints, budget: int) -> list[int]:
