@@ -12,19 +12,15 @@ from pylib.corpus.mini.phones import fold_phone
 _SYNCHRONOUS, _DONT_EXIT, _UTF8 = 2, 0x8000, 1
 _SEPARATOR = "_"
 
-# espeak's mnemonics for American English -> ARPAbet. Centring diphthongs are a vowel and R, as
+# espeak's mnemonics for American English = ARPAbet. Centring diphthongs are a vowel and R, as
 # CMUdict writes them.
-_ARPABET = {
-    **{"a": "AE", "aa": "AE", "A": "AA", "A:": "AA", "0": "AA", "O": "AO", "O:": "AO", "E": "EH"},
-    **{"e": "EH", "I": "IH", "i": "IY", "i:": "IY", "U": "UH", "u": "UW", "u:": "UW", "V": "AH"},
-    **{"@": "AH", "3": "ER", "3:": "ER", "aI": "AY", "aU": "AW", "eI": "EY", "oU": "OW"},
-    **{"OI": "OY", "A@": "AA R", "O@": "AO R", "o@": "AO R", "e@": "EH R", "i@": "IH R"},
-    **{"i@3": "IH R", "U@": "UH R", "aI@": "AY AH", "aI3": "AY ER", "aU@": "AW ER"},
-    **{"@L": "AH L", "b": "B", "tS": "CH", "d": "D", "D": "DH", "f": "F", "g": "G", "h": "HH"},
-    **{"dZ": "JH", "k": "K", "x": "K", "l": "L", "m": "M", "n": "N", "N": "NG", "p": "P"},
-    **{"r": "R", "s": "S", "S": "SH", "t": "T", "?": "T", "T": "TH", "v": "V", "w": "W"},
-    **{"j": "Y", ";": "Y", "z": "Z", "Z": "ZH"},
-}
+_TABLE = (
+    "a=AE aa=AE A=AA A:=AA 0=AA O=AO O:=AO E=EH e=EH I=IH i=IY i:=IY U=UH u=UW u:=UW V=AH "
+    "@=AH 3=ER 3:=ER aI=AY aU=AW eI=EY oU=OW OI=OY A@=AA+R O@=AO+R o@=AO+R e@=EH+R i@=IH+R "
+    "i@3=IH+R U@=UH+R aI@=AY+AH aI3=AY+ER aU@=AW+ER @L=AH+L b=B tS=CH d=D D=DH f=F g=G h=HH "
+    "dZ=JH k=K x=K l=L m=M n=N N=NG p=P r=R s=S S=SH t=T ?=T T=TH v=V w=W j=Y ;=Y z=Z Z=ZH "
+)
+_ARPABET = dict(item.split("=") for item in _TABLE.split())
 
 
 def from_espeak(mnemonic: str) -> tuple[str, ...]:
@@ -32,7 +28,7 @@ def from_espeak(mnemonic: str) -> tuple[str, ...]:
     name = mnemonic.strip("',%=")
     for tried in (name, fold_phone(name)):
         if tried in _ARPABET:
-            return tuple(_ARPABET[tried].split())
+            return tuple(_ARPABET[tried].split("+"))
     return ()
 
 
