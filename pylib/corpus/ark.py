@@ -121,6 +121,20 @@ class ArkReader:
             raise UserError(f"{_where(location, key)}: the file got shorter while it was read")
         return cut(array, location)
 
+    def raw(self, rx: str, key: str = "") -> tuple[Header, bytes]:
+        """Header of an item and its bytes as they are stored, header included, not decoded.
+
+        Raises:
+            UserError: see `header`; or `rx` has a range.
+        """
+        location = parse_rx(rx, key)
+        if location.rows or location.cols:
+            raise UserError(f"{_where(location, key)}: a range of this item is not read: remove it")
+        stream, size = self._open(location.path, key)
+        header = _header(stream, size, location, key)
+        stream.seek(location.offset)
+        return header, _exactly(stream, header.size, location, key)
+
 
 def _where(location: Location, key: str) -> str:
     return f"{who(key)}: {location.path}:{location.offset}"
