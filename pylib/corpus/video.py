@@ -1,0 +1,344 @@
+"""Video files in, upright pictures and sound out; read with PyAV (FFmpeg in the process).
+
+Pictures are given on a grid of `fps` a second that begins with the first frame of the file: picture
+k is the one on show at (k + 1/2) / fps seconds. A file of that constant rate gives its own frames,
+another rate or a variable one is resampled by this rule. Sound is placed by the same clock: sample
+0 belongs to the beginning of the first frame. Rotation told by the file is undone, pixels are made
+square. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from pylib.corpus.audio import Samples, resample_audio
+from pylib.corpus.errors import UserError
+
+Picture = npt.NDArray[np.uint8]
+
+FPS = 25
+#: Distances of frames may differ by this part of a frame (clocks of 1 ms, rounding) in a file of
+#: constant rate.
+JITTER = Fraction(1, 20)
+# Formats whose first plane is the luminance, a byte a pixel.
+_PLANAR = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21")
+_FULL_RANGE = 2  # color_range of FFmpeg: 1 = 16 to 235, 2 = 0 to 255
+# Luminance 16 to 235 stretched to 0 to 255.
+_STRETCH = np.clip(np.rint((np.arange(256) - 16.0) * 255.0 / 219.0), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file holds, found by reading its packets, nothing being decoded.
+
+    Attributes:
+        frames: frames in the file.
+        rate: frames a second, on average.
+        variable: whether the distances of frames differ by more than rounding.
+        width, height: of the pictures as they are given: upright, with square pixels.
+        rotation: degrees, counter-clockwise, that turn the stored picture upright.
+        audio_rate: Hz of the sound; 0 without any.
+        audio_samples: samples at that rate from the first frame on.
+        seconds: from the first frame to the end of the last one.
+    """
+
+    frames: int
+    rate: float
+    variable: bool
+    width: int
+    height: int
+    rotation: int
+    audio_rate: int
+    audio_samples: int
+    seconds: Fraction
+
+    def frames_at(self, fps: int = FPS) -> int:
+        """Pictures that `read_grey` gives at `fps` a second."""
+        return max(0, -((1 - 2 * self.seconds * fps) // 2))
+
+    def regular(self, fps: int = FPS) -> bool:
+        """Whether the file's own frames are those of `fps` a second."""
+        return not self.variable and abs(self.rate - fps) < 1e-3 * fps
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """An open container; what FFmpeg has to say of a broken one becomes a UserError."""
+    name = os.fspath(path)
+    try:
+        size = os.stat(name).st_size
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: no such video file: check the list or the corpus") from error
+    if size == 0:
+        raise UserError(f"{name}: the file is empty (0 bytes): copy it again from the corpus")
+    try:
+        with av.open(name) as container:
+            yield container
+    except (av.error.FFmpegError, IsADirectoryError) as error:
+        what = str(getattr(error, "strerror", None) or error)
+        raise UserError(
+            f"{name}: not readable as video ({what}): copy it again, or leave it out"
+        ) from error
+
+
+def _video_stream(container: Any, name: str) -> Any:
+    if not container.streams.video:
+        raise UserError(f"{name}: holds no video stream: leave it out")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1  # jobs are parallel, a decoder need not be
+    return stream
+
+
+def _origin(container: Any) -> Fraction:
+    """Time of the first frame (s), in the file's clock; of the first sound without video."""
+    for stream in (*container.streams.video[:1], *container.streams.audio[:1]):
+        if stream.start_time is not None:
+            return Fraction(stream.start_time) * stream.time_base
+    return Fraction(0)
+
+
+def _quarter_turns(rotation: int) -> int:
+    """Quarter turns, counter-clockwise, of a rotation in degrees."""
+    return round(rotation / 90) % 4
+
+
+def _square_width(stream_or_frame: Any, width: int, aspect: Any) -> int:
+    """Width with square pixels."""
+    return width if not aspect or aspect == 1 else max(1, round(width * float(aspect)))
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Frames, rates and sizes of a file; only its first frame is decoded.
+
+    Raises:
+        UserError: missing, empty or unreadable file, no video stream, no frame, or fewer frames
+            than the header promises.
+    """
+    name = os.fspath(path)
+    with _opened(name) as container:
+        stream = _video_stream(container, name)
+        sound = container.streams.audio[0] if container.streams.audio else None
+        times: list[Fraction] = []
+        ends: list[Fraction] = []
+        heard: Fraction | None = None
+        wanted = [stream] if sound is None else [stream, sound]
+        for packet in container.demux(*wanted):
+            if packet.size == 0 or packet.is_discard:
+                continue
+            if packet.is_corrupt:
+                raise UserError(f"{name}: has a corrupt packet: copy it again, or leave it out")
+            moment = packet.pts if packet.pts is not None else packet.dts
+            length = packet.duration or 0
+            if packet.stream is not stream:
+                if moment is not None:
+                    end = (moment + length) * packet.time_base
+                    heard = end if heard is None else max(heard, end)
+                continue
+            rate = stream.average_rate or stream.guessed_rate or Fraction(FPS)
+            start = Fraction(len(times)) / rate if moment is None else moment * packet.time_base
+            times.append(start)
+            ends.append(start + (length * packet.time_base if length else 1 / rate))
+        if not times:
+            raise UserError(f"{name}: holds no frame: copy it again, or leave it out")
+        if len(times) < stream.frames:
+            raise UserError(
+                f"{name}: truncated, {len(times)} frames of the {stream.frames} its header "
+                "promises: copy it again, or leave it out"
+            )
+        origin = _origin(container)
+        first = _first_frame(container, stream, name)
+        width = _square_width(stream, first.width, stream.sample_aspect_ratio)
+        height, turns = first.height, _quarter_turns(first.rotation)
+        if turns % 2:
+            width, height = height, width
+        audio_rate = 0 if sound is None or heard is None else int(sound.rate)
+        samples = 0 if heard is None else max(0, round((heard - origin) * audio_rate))
+    times.sort()
+    seconds = max(ends) - origin
+    return VideoInfo(
+        frames=len(times),
+        rate=float(len(times) / seconds) if seconds > 0 else 0.0,
+        variable=_is_variable(times),
+        width=width,
+        height=height,
+        rotation=90 * turns,
+        audio_rate=audio_rate if samples else 0,
+        audio_samples=samples,
+        seconds=seconds,
+    )
+
+
+def _first_frame(container: Any, stream: Any, name: str) -> Any:
+    container.seek(0)
+    for frame in container.decode(stream):
+        return frame
+    raise UserError(f"{name}: no frame can be decoded: copy it again, or leave it out")
+
+
+def _is_variable(times: list[Fraction]) -> bool:
+    if len(times) < 3:
+        return False
+    steps = [late - early for early, late in zip(times, times[1:], strict=False)]
+    mean = (times[-1] - times[0]) / len(steps)
+    # Clocks of milliseconds round each time.
+    return max(abs(step - mean) for step in steps) > max(mean * JITTER, Fraction(12, 10000))
+
+
+def _frames(
+    path: str | os.PathLike[str], first: int, count: int | None, fps: int
+) -> Iterator[tuple[Any, int]]:
+    """(frame of the file, how many pictures of the grid it is), from picture `first` on."""
+    name = os.fspath(path)
+    given = 0
+    with _opened(name) as container:
+        stream = _video_stream(container, name)
+        origin = _origin(container)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(fps)
+        if first:
+            # To the last key frame before; pictures up to `first` are decoded and passed over.
+            target = origin + Fraction(first, fps)
+            container.seek(int(target / stream.time_base), stream=stream, backward=True)
+        held, ahead = None, first  # ahead: number of the next picture of the grid
+        end = Fraction(0)
+        for number, frame in enumerate(container.decode(stream)):
+            if frame.is_corrupt:
+                raise UserError(
+                    f"{name}: frame {number} is corrupt: copy it again, or leave it out"
+                )
+            start = number / rate if frame.pts is None else frame.pts * frame.time_base - origin
+            last = _pictures_before(start, fps)
+            if held is not None and last > ahead:
+                step = last - ahead if count is None else min(last - ahead, count - given)
+                yield held, step
+                given, ahead = given + step, last
+                if given == count:
+                    return
+            held = frame
+            end = start + (frame.duration * frame.time_base if frame.duration else 1 / rate)
+        step = _pictures_before(end, fps) - ahead
+        if held is not None and step > 0:
+            step = step if count is None else min(step, count - given)
+            yield held, step
+            given += step
+    if given == 0 or (count is not None and given < count):
+        wanted = "pictures" if count is None else f"{count} pictures"
+        raise UserError(
+            f"{name}: {wanted} from {first} on were asked for, {given} could be read: correct "
+            "video_segments, or copy the file again"
+        )
+
+
+def _pictures_before(moment: Fraction, fps: int) -> int:
+    """Number of pictures of the grid whose middle lies before `moment` s."""
+    return int(max(0, -((1 - 2 * moment * fps) // 2)))
+
+
+def _plane(frame: Any) -> Picture:
+    """Luminance (H, W) of a frame, 0 to 255."""
+    aspect = frame.sample_aspect_ratio if hasattr(frame, "sample_aspect_ratio") else None
+    width = _square_width(frame, frame.width, aspect)
+    if width != frame.width:
+        frame = frame.reformat(width=width, height=frame.height)
+    if frame.format.name not in _PLANAR:
+        return _luminance(frame.to_ndarray(format="rgb24"))
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
+    picture = rows[: frame.height, : frame.width]
+    full = frame.format.name.startswith("yuvj") or int(frame.color_range) == _FULL_RANGE
+    return picture.copy() if full else _STRETCH[picture]
+
+
+def _luminance(rgb: Picture) -> Picture:
+    """Grey (H, W) of a picture (H, W, 3), weights of ITU-R BT.601."""
+    weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.asarray(np.rint(rgb.astype(np.float32) @ weights), dtype=np.uint8)
+
+
+def _upright(picture: Picture, rotation: int) -> Picture:
+    turns = _quarter_turns(rotation)
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def read_grey(
+    path: str | os.PathLike[str], first: int = 0, count: int | None = None, fps: int = FPS
+) -> Iterator[Picture]:
+    """Grey pictures of a file, upright.
+
+    Args:
+        path: the file.
+        first: number of the first picture, on the grid of `fps`.
+        count: how many; None = to the end.
+        fps: pictures a second.
+
+    Yields:
+        uint8 (H, W), 0 = black, 255 = white; do not write into them: a picture that stands longer
+        than 1/fps s is given again.
+
+    Raises:
+        UserError: missing or corrupt file, or fewer pictures than asked for.
+    """
+    for frame, copies in _frames(path, first, count, fps):
+        picture = _upright(_plane(frame), frame.rotation)
+        for _ in range(copies):
+            yield picture
+
+
+def read_rgb(
+    path: str | os.PathLike[str], first: int = 0, count: int | None = None, fps: int = FPS
+) -> Iterator[Picture]:
+    """Colour pictures of a file, uint8 (H, W, 3); all else as `read_grey`."""
+    for frame, copies in _frames(path, first, count, fps):
+        aspect = frame.sample_aspect_ratio if hasattr(frame, "sample_aspect_ratio") else None
+        width = _square_width(frame, frame.width, aspect)
+        picture = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+        picture = _upright(picture, frame.rotation)
+        for _ in range(copies):
+            yield picture
+
+
+def read_audio(path: str | os.PathLike[str], rate: int = 16000) -> Samples:
+    """Sound of a file from its first frame on, all channels averaged.
+
+    Args:
+        path: the file.
+        rate: Hz wanted; another rate is resampled.
+
+    Returns:
+        float32 (N,) in [-1, 1]; where the sound begins after the first frame it begins with zeros,
+        what lies before the first frame is cut off.
+
+    Raises:
+        UserError: missing or corrupt file, no sound.
+    """
+    name = os.fspath(path)
+    blocks: list[Samples] = []
+    with _opened(name) as container:
+        if not container.streams.audio:
+            raise UserError(f"{name}: has no sound: leave it out")
+        stream = container.streams.audio[0]
+        origin, file_rate = _origin(container), int(stream.rate)
+        convert = av.AudioResampler(format="fltp")
+        place = None
+        for frame in container.decode(stream):
+            if place is None:
+                start = Fraction(0) if frame.pts is None else frame.pts * frame.time_base - origin
+                place = round(start * file_rate)
+            for part in convert.resample(frame):
+                blocks.append(part.to_ndarray().mean(axis=0, dtype=np.float32))
+    if place is None or not blocks:
+        raise UserError(f"{name}: no sound can be decoded: copy it again, or leave it out")
+    samples = np.concatenate(blocks)
+    if place > 0:
+        samples = np.concatenate([np.zeros(place, dtype=np.float32), samples])
+    elif place < 0:
+        samples = samples[-place:]
+    return resample_audio(np.ascontiguousarray(samples), file_rate, rate)
