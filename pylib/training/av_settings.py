@@ -1,4 +1,4 @@
-"""Settings of audio-visual training: what is read ([av_data]), which kinds are mixed ([mixture])."""
+"""Settings of audio-visual training: what is read (av_data), which kinds are mixed (mixture)."""
 
 from __future__ import annotations
 
