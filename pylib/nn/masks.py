@@ -90,10 +90,10 @@ def span_mask(
                 f"{length}: raise data.min_seconds or lower mask.length"
             )
         mask &= ~full[:, None]
-    return _trim(mask, generator) if same_count else mask
+    return cut_to_fewest(mask, generator) if same_count else mask
 
 
-def _trim(mask: Tensor, generator: torch.Generator) -> Tensor:
+def cut_to_fewest(mask: Tensor, generator: torch.Generator) -> Tensor:
     """The mask with as many frames in every row as in the row that has fewest."""
     keep = int(mask.sum(1).min())
     keys = torch.rand(mask.shape, generator=generator).masked_fill_(~mask, 2.0)
