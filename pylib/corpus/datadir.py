@@ -30,14 +30,18 @@ from pylib.corpus.tables import (
 # Files keyed by utterance, by speaker, by recording; every verb treats them alike.
 UTT_FILES = (
     "utt2spk", "text", "segments", "utt2dur", "utt2num_samples", "utt2num_frames", "feats.scp",
-    "mfcc.scp", "labels.scp", "vad.scp", "utt2lang", "utt2uniq", "utt2warp", "roi.scp",
+    "mfcc.scp", "labels.scp", "vad.scp", "utt2lang", "utt2uniq", "utt2warp", "roi.scp", "video.scp",
+    "video_segments", "utt2num_video", "mouth_quality",
 )  # fmt: skip
 SPK_FILES = ("spk2utt", "spk2gender", "cmvn.scp", "spk2warp", "spk_svector.scp")
 RECO_FILES = ("reco2dur", "reco2file_and_channel")
 # Not keyed: one value for the whole directory, the same in every part of it.
 COMMON_FILES = ("frame_shift", "labels.json", "feats.json", "mfcc.json")
 # NIST files; the recording or the utterance is in their first field.
-NIST_FILES = ("stm", "glm", "ctm", "phones.ctm")
+NIST_FILES = ("stm", "glm", "ctm", "phones.ctm", "words.ctm")
+
+# Frames of video a second, in every data directory that has video.scp.
+VIDEO_RATE = 25
 
 
 # A segment may end this much after its recording (seconds): rounding of its times. It is cut there.
@@ -130,6 +134,7 @@ class DataDir:
         segments: utterance -> Segment, or None where recordings are utterances.
         utt2dur: utterance -> seconds.
         utt2num_samples: utterance -> samples at the file's own rate.
+        utt2num_video: utterance -> frames of video at VIDEO_RATE.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -192,10 +197,16 @@ class DataDir:
     def utt2dur(self) -> dict[str, float]:
         return self._numbers("utt2dur", float)
 
+    @cached_property
+    def utt2num_video(self) -> dict[str, int]:
+        return self._numbers("utt2num_video", int)
+
     def _numbers(self, name: str, kind: type[Number]) -> dict[str, Number]:
         path = self.path / name
         if not path.is_file():
-            raise UserError(f"{path}: no such file: make it with steps/get_utt2dur.sh {self.path}")
+            fix = f"make it with steps/get_utt2dur.sh {self.path}"
+            fix = "prepare the video data again" if name == "utt2num_video" else fix
+            raise UserError(f"{path}: no such file: {fix}")
         table = read_numbers(path, kind)
         self._same_keys(table, name)
         for number, (utt, value) in enumerate(table.items(), 1):

@@ -25,6 +25,8 @@ FIELDS = {
     "reco2dur": 2,
     "utt2num_samples": 2,
     "utt2num_frames": 2,
+    "utt2num_video": 2,
+    "video_segments": 3,
     "utt2lang": 2,
     "utt2uniq": 2,
     "utt2warp": 2,

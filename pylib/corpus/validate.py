@@ -36,8 +36,10 @@ def validate(path: str | os.PathLike[str], options: Options) -> Report:
     _check_numbers(check)
     _check_segment_ends(check)
     from pylib.corpus.validate_more import check_durations, check_small_files
+    from pylib.corpus.validate_video import check_video
 
     check_durations(check)
+    check_video(check)
     check_small_files(check)
     if options.check_audio != "none" and not options.no_wav:
         from pylib.corpus.validate_audio import check_audio
@@ -197,7 +199,7 @@ def _check_same_audio(check: Checker, table: Table) -> None:
 
 
 def _check_numbers(check: Checker) -> None:
-    for name in ("utt2dur", "utt2num_samples", "utt2num_frames"):
+    for name in ("utt2dur", "utt2num_samples", "utt2num_frames", "utt2num_video"):
         if check.exists(name):
             table = check.table(name, fields=2)
             check.same_keys(table, name, check.utt2spk, "utt2spk")
@@ -224,7 +226,11 @@ def _check_segment_ends(check: Checker) -> None:
 def _check_scps(check: Checker) -> None:
     from pylib.corpus.validate_arks import check_labels, check_scp
 
-    names = [n for n in data_files(check.path) if n.endswith(".scp") and n != "wav.scp"]
+    names = [
+        n
+        for n in data_files(check.path)
+        if n.endswith(".scp") and n not in ("wav.scp", "video.scp")
+    ]
     if "feats.scp" not in names and not check.options.no_feats:
         fix = "make features, or use --no-feats"
         check.add("feats.scp", 0, "missing-file", "no such file", fix)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pylib.corpus.ark import ArkReader
 from pylib.corpus.checker import Checker
+from pylib.corpus.datadir import VIDEO_RATE
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import Table
 from pylib.corpus.validate_more import read_json
@@ -72,12 +73,24 @@ def check_scp(check: Checker, name: str, table: Table) -> None:
 
 
 def _frames_of(check: Checker, stem: str, meta: dict[str, object]) -> dict[str, float]:
+    if meta.get("align") == "start" or stem == "phones":
+        return _frames_of_video(check, meta.get("rate"))
     frames = check.numbers.get("utt2num_frames", {})
     if stem == "feats":
         return frames
     feats = read_json(check, "feats.json") if check.exists("feats.json") else {}
     rate = feats.get("rate", 100)
     return frames if stem != "cmvn" and meta.get("rate") == rate else {}
+
+
+def _frames_of_video(check: Checker, rate: object) -> dict[str, float]:
+    """Frames of what begins with the first frame of video, or of a set that has text only."""
+    if not isinstance(rate, int | float) or rate % VIDEO_RATE:
+        return {}
+    video = check.numbers.get("utt2num_video")
+    if video is None and not check.exists("wav.scp"):
+        video = check.numbers.get("utt2num_frames")
+    return {utt: count * rate / VIDEO_RATE for utt, count in (video or {}).items()}
 
 
 def check_labels(check: Checker, table: Table) -> None:
@@ -118,8 +131,24 @@ def check_labels(check: Checker, table: Table) -> None:
     fix = "label the data again with steps/dump_labels.sh"
     check.add_all(name, "ark", sorted(broken), fix)
     check.add_all(name, "label-id", sorted(ids), "the labels are of another k-means model: " + fix)
-    _check_label_lengths(check, lengths, float(rate))
+    exact = _frames_of_video(check, rate) if meta.get("align") == "start" else {}
+    if exact:
+        _check_exact_lengths(check, lengths, exact)
+    else:
+        _check_label_lengths(check, lengths, float(rate))
     _report_usage(check, counts, float(rate))
+
+
+def _check_exact_lengths(
+    check: Checker, lengths: dict[str, tuple[int, int]], wanted: dict[str, float]
+) -> None:
+    found = [
+        (line, f"'{utt}' has {length} labels, {wanted[utt]:.0f} frames")
+        for utt, (line, length) in lengths.items()
+        if utt in wanted and wanted[utt] != length
+    ]
+    fix = "label the data again with --rate 25 --align start"
+    check.add_all("labels.scp", "label-length", sorted(found), fix)
 
 
 def _check_label_lengths(check: Checker, lengths: dict[str, tuple[int, int]], rate: float) -> None:

@@ -121,8 +121,9 @@ def check_small_files(check: Checker) -> None:
         check.add_all(name, "channel", bad, "the channel is A or B")
     if check.exists("frame_shift"):
         _check_frame_shift(check)
-    if check.exists("phones.ctm"):
-        _check_ctm(check, "phones.ctm")
+    for name in ("phones.ctm", "words.ctm"):
+        if check.exists(name):
+            _check_ctm(check, name)
 
 
 def _is_warp(value: str) -> bool:
@@ -159,5 +160,5 @@ def _check_ctm(check: Checker, name: str) -> None:
                     raise ValueError
             except ValueError:
                 found.append((number, f"'{line.strip()[:60]}'"))
-    fix = "expected '<utt> 1 <start s> <dur s> <phone>' within a known utterance"
+    fix = "expected '<utt> 1 <start s> <dur s> <name>' within a known utterance"
     check.add_all(name, "ctm", found, fix)
