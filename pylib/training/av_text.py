@@ -22,14 +22,12 @@ def open_subwords(path: str) -> Subwords:
         raise UserError(
             "av_data.subwords: missing: seq2seq needs the spm.model of steps/train_subwords.sh"
         )
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file: make it with steps/train_subwords.sh")
     return Subwords.load(path)
 
 
 def stored(path: str) -> torch.Tensor:
     """The bytes of a subword model as a checkpoint keeps them, uint8 (N,)."""
-    return torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(open_subwords(path).model), dtype=torch.uint8)
 
 
 def subwords_of(payload: Mapping[str, Any], where: str = "checkpoint") -> Subwords:
@@ -43,7 +41,7 @@ def subwords_of(payload: Mapping[str, Any], where: str = "checkpoint") -> Subwor
     value = payload.get("subwords")
     if value is None:
         raise UserError(f"{where}: has no subword model: give a checkpoint of seq2seq")
-    return Subwords.from_bytes(value.numpy().tobytes(), where)
+    return Subwords(value.numpy().tobytes(), where)
 
 
 def transcripts(
@@ -61,4 +59,4 @@ def transcripts(
             f"first is {missing[0]}: train on the transcribed ones (steps/subset_data_dir.sh)"
         )
     model = open_subwords(path)
-    return {utt: list(model.encode(text[utt])) for utt in utts}
+    return {utt: model.encode(text[utt], f"{folder}/text: {utt}") for utt in utts}

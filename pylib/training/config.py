@@ -20,18 +20,29 @@ from pathlib import Path
 from typing import Any
 
 from pylib.corpus.errors import UserError
+from pylib.nn.av_encoder import AVModelConfig
+from pylib.nn.av_masks import AVMaskConfig
 from pylib.nn.encoder import EncoderConfig
 from pylib.nn.masks import MaskConfig
 from pylib.systems.ctc import CTCConfig
 from pylib.systems.fhvae import FHVAEConfig, ObjectiveConfig
 from pylib.systems.mt4ssl import TargetsConfig
+from pylib.systems.vatlm import UnitsConfig
+from pylib.training.av_settings import AVDataConfig, MixtureConfig
 from pylib.training.segment_settings import SegmentsConfig
 from pylib.training.settings import DataConfig, OptimConfig, RunConfig, added_keys, neutral_keys
 
-# Sections each system reads; systems with an encoder share the last four, all the last two.
+# Sections each system reads; systems of speech share the last four, audio-visual ones AV_SHARED,
+# all the last two.
 SHARED: dict[str, type] = {
     "model": EncoderConfig,
     "data": DataConfig,
+    "optim": OptimConfig,
+    "run": RunConfig,
+}
+AV_SHARED: dict[str, type] = {
+    "av_model": AVModelConfig,
+    "av_data": AVDataConfig,
     "optim": OptimConfig,
     "run": RunConfig,
 }
@@ -44,6 +55,12 @@ SYSTEMS: dict[str, dict[str, type]] = {
         "segments": SegmentsConfig,
         "optim": OptimConfig,
         "run": RunConfig,
+    },
+    "vatlm": {
+        "units": UnitsConfig,
+        "av_mask": AVMaskConfig,
+        "mixture": MixtureConfig,
+        **AV_SHARED,
     },
 }
 SECTIONS: dict[str, type] = {name: cls for part in SYSTEMS.values() for name, cls in part.items()}
@@ -64,6 +81,12 @@ class TrainConfig:
     fhvae: FHVAEConfig | None = None
     objective: ObjectiveConfig | None = None
     segments: SegmentsConfig | None = None
+    av_model: AVModelConfig | None = None
+    av_data: AVDataConfig | None = None
+    units: UnitsConfig | None = None
+    av_mask: AVMaskConfig | None = None
+    mixture: MixtureConfig | None = None
+    seq2seq: Any = None
 
     @property
     def encoder(self) -> EncoderConfig:
@@ -80,7 +103,9 @@ class TrainConfig:
     @property
     def prefetch(self) -> int:
         """Batches prepared ahead of the loop."""
-        return self.reading.prefetch if self.segments is None else self.segments.prefetch
+        of = self.data or self.segments or self.av_data
+        assert of is not None, self.system
+        return of.prefetch
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dict of JSON types: {"system": ..., section: {key: value}}."""
@@ -309,7 +334,9 @@ def _coerce(expected: Any, value: Any) -> Any:
         return _coerce(remaining[0], value)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise TypeError("expected a list")
+            if args[-1] is not Ellipsis or not isinstance(value, int | float):
+                raise TypeError("expected a list")
+            value = [value]  # a number may stand for a list of it alone
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(kinds) != len(value):
             raise TypeError(f"expected a list of {len(kinds)} values")

@@ -13,6 +13,7 @@ from pylib.corpus.datadir import DataDir
 from pylib.corpus.errors import UserError
 from pylib.nn.batch import Batch
 from pylib.nn.masks import MaskConfig
+from pylib.training.av_text import open_subwords
 from pylib.training.batches import BatchPlan
 from pylib.training.config import TrainConfig
 from pylib.training.dataset import BatchMaker
@@ -60,7 +61,10 @@ class SpeechSet:
 
 
 def vocabulary(config: TrainConfig) -> tuple[str, ...]:
-    """Output symbols of the system: letters for CTC, none for pre-training."""
+    """Output symbols of the system: letters for CTC, pieces of the subword model for seq2seq,
+    none for pre-training."""
+    if config.system == "seq2seq" and config.av_data is not None:
+        return tuple(open_subwords(config.av_data.subwords).pieces)
     return VOCABULARY if config.system == "ctc" else ()
 
 

@@ -21,14 +21,13 @@ from pylib.corpus.errors import UserError
 from pylib.nn.loss import Metrics, add_metrics, summarise
 from pylib.training import checkpoint
 from pylib.training.config import TrainConfig
-from pylib.training.data import SpeechSet
 from pylib.training.dataset import Loader, micro_indices
 from pylib.training.distributed import Processes
 from pylib.training.health import Monitor, TrainingStopped
 from pylib.training.logs import MetricsFile, ProgressLine
 from pylib.training.reduce import reduce_metrics
 from pylib.training.schedules import learning_rate
-from pylib.training.segment_data import SegmentSet
+from pylib.training.sets import AnySet
 from pylib.training.signals import StopRequest
 from pylib.training.step import NonFiniteError, Updater, make_optimizer
 from pylib.training.validation import Interrupted, validate
@@ -80,8 +79,8 @@ class Trainer:
         self,
         config: TrainConfig,
         system: nn.Module,
-        train: SpeechSet | SegmentSet,
-        dev: SpeechSet | SegmentSet | None,
+        train: AnySet,
+        dev: AnySet | None,
         folder: Path,
         where: Processes,
         about: Mapping[str, Any],
@@ -335,8 +334,8 @@ class Trainer:
         if not self.measure:
             return False
         progress, value = self.progress, numbers[self.measure]
-        # A bound of the likelihood is the better the higher, everything else the lower.
-        sign = -1 if self.measure == "bound" else 1
+        # A bound of the likelihood and an accuracy are the better the higher, all else the lower.
+        sign = -1 if self.measure in ("bound", "accuracy") else 1
         if progress.best is None or sign * value < sign * progress.best:
             progress.best, progress.best_update, progress.not_better = (
                 value, progress.update, 0,
@@ -350,7 +349,11 @@ def best_measure(config: TrainConfig) -> str:
     """Name of the measure that chooses checkpoint_best, or "" for none."""
     chosen = config.run.best_metric
     if chosen == "auto":
-        return {"ctc": "wer", "fhvae": "bound"}.get(config.system, "")
+        if config.system == "seq2seq" and config.seq2seq is not None:
+            # A head of CTC alone predicts no token after another: it has no such accuracy.
+            return "accuracy" if config.seq2seq.ctc_weight < 1 else "loss"
+        chosen = {"ctc": "wer", "fhvae": "bound", "phone2unit": "loss"}
+        return chosen.get(config.system, "")
     return "" if chosen == "none" else chosen
 
 

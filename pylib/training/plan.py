@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from torch import nn
 
+from pylib.training.av_data import AVSet
 from pylib.training.build import parameters
 from pylib.training.config import TrainConfig
-from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
+from pylib.training.mixture_plan import MixturePlan
 from pylib.training.segment_data import SegmentSet
 from pylib.training.segment_plan import SegmentPlan
+from pylib.training.sets import AnySet
 
 
 def describe(
     config: TrainConfig,
     system: nn.Module,
-    train: SpeechSet | SegmentSet,
-    dev: SpeechSet | SegmentSet | None,
+    train: AnySet,
+    dev: AnySet | None,
     where: Processes,
 ) -> list[str]:
     """Lines on model, data, effective batch, updates, memory and the constants in updates."""
@@ -28,6 +30,8 @@ def describe(
     ]
     if isinstance(train, SegmentSet):
         lines += _segments(config, train)
+    elif isinstance(train, AVSet) and isinstance(train.plan, MixturePlan):
+        lines += _mixture(train, train.plan)
     else:
         lines.append(
             f"train {train.path}: {len(train.plan.kept)} utterances, {train.hours:.2f} h; "
@@ -39,7 +43,8 @@ def describe(
     micro = optim.micro_batches
     per_batch = plan.seconds_per_epoch / plan.batches_per_epoch
     per_epoch = plan.batches_per_epoch / micro
-    most = per_batch if config.data is None else config.data.batch_seconds
+    limits = config.data or config.av_data
+    most = per_batch if limits is None else limits.batch_seconds
     lines += [
         f"batch: {per_batch / 60 * micro:.2f} minutes of audio an update ({per_batch:.1f} s x "
         f"{micro} micro-batches over {where.world} process(es); at most "
@@ -59,6 +64,23 @@ def describe(
         )
     if config.ctc is not None and config.ctc.freeze_updates:
         lines.append(f"encoder frozen for the first {config.ctc.freeze_updates:,} updates")
+    return lines
+
+
+def _mixture(train: AVSet, plan: MixturePlan) -> list[str]:
+    """Lines on the kinds of data that take turns, and which of them ends the epoch."""
+    lines = []
+    fewest = min(plan.formed)
+    for part, one, count, formed in zip(
+        train.parts, plan.parts, plan.counts, plan.formed, strict=True
+    ):
+        hours = float(one.lengths[one.kept].sum()) / train.rate / 3600
+        unused = formed - fewest
+        lines.append(
+            f"train {part.reader.path} ({part.reader.kind}): {len(one.kept)} utterances, "
+            f"{hours:.2f} h; {count} utterances an epoch in {formed} batches"
+            + (f", {unused} of them left over" if unused else "")
+        )
     return lines
 
 

@@ -11,29 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pylib.corpus.atomic import sha256_file, write_json
 from pylib.corpus.derived import read_meta
 from pylib.corpus.errors import UserError
-from pylib.systems.ctc import CTC
 from pylib.systems.fhvae import FHVAE, ObjectiveConfig
-from pylib.systems.mt4ssl import MT4SSL
 from pylib.training import checkpoint
+from pylib.training.av_text import stored
 from pylib.training.build import adopt, build_system, parameters, start_from
 from pylib.training.config import LoadedConfig, TrainConfig, differences, load_config
-from pylib.training.data import SpeechSet, check_same_units, open_set, vocabulary
+from pylib.training.data import vocabulary
 from pylib.training.distributed import Processes, processes
 from pylib.training.health import TrainingStopped
 from pylib.training.logs import open_log
 from pylib.training.loop import Preempted, Trainer, best_measure, peak_memory_gb
 from pylib.training.plan import describe
 from pylib.training.provenance import code_version, versions
-from pylib.training.segment_data import SegmentSet, check_sets, open_segments
+from pylib.training.segment_data import SegmentSet
+from pylib.training.sets import AnySet, Sets, open_sets
 from pylib.training.signals import EXIT_PREEMPTED, StopRequest, stop_on_signals
 
 log = logging.getLogger("train")
-
-Sets = tuple[SpeechSet, SpeechSet | None] | tuple[SegmentSet, SegmentSet | None]
 
 PREEMPTED = "preempted"  # left by exit 75; torchrun turns that status into 1
 
@@ -106,7 +105,7 @@ def _train(
     marker = request.folder / PREEMPTED
     if where.first:
         marker.unlink(missing_ok=True)
-    sets = _open_sets(request, config)
+    sets = open_sets(request.train, request.dev, config)
     identity = _identity(request, config, sets)
     trainer = _trainer(request, config, init, sets, identity, where)
     resumed = _resume(trainer, identity)
@@ -143,24 +142,10 @@ def _check_measure(config: TrainConfig) -> None:
         raise UserError(f"run.best_metric = {measure}: pre-training has none: use loss or none")
     if config.system != "fhvae" and measure == "bound":
         raise UserError("run.best_metric = bound: only fhvae has one: use loss or none")
+    if measure == "accuracy" and config.system not in ("seq2seq", "vatlm"):
+        raise UserError(f"run.best_metric = accuracy: {config.system} has none: use loss or none")
     if config.run.patience and not (measure and config.run.validate_every):
         raise UserError("run.patience needs run.best_metric and run.validate_every")
-
-
-def _open_sets(request: Request, config: TrainConfig) -> Sets:
-    if config.segments is not None:
-        if not config.run.validate_every:
-            return open_segments(request.train, config, training=True), None
-        other = open_segments(request.dev, config, training=False)
-        segments = open_segments(request.train, config, training=True, without=set(other.utts))
-        check_sets(segments, other)
-        return segments, other
-    train_set = open_set(request.train, config, training=True)
-    if not config.run.validate_every:
-        return train_set, None
-    dev_set = open_set(request.dev, config, training=False)
-    check_same_units(train_set, dev_set)
-    return train_set, dev_set
 
 
 def _identity(
@@ -211,13 +196,14 @@ def _trainer(
     about = {
         "vocab": list(vocab) or None,
         **_about_segments(sets[0]),
+        **_about_subwords(config),
         "identity": checkpoint.plain(identity),
         "provenance": checkpoint.plain(provenance),
     }
     return Trainer(config, system, sets[0], sets[1], request.folder, where, about)
 
 
-def _fresh(config: TrainConfig, train_set: SpeechSet | SegmentSet) -> CTC | MT4SSL | FHVAE:
+def _fresh(config: TrainConfig, train_set: AnySet) -> nn.Module:
     """The system with fresh weights, and with the statistics of its training set where it has."""
     if not isinstance(train_set, SegmentSet):
         return build_system(config, len(vocabulary(config)))
@@ -227,11 +213,18 @@ def _fresh(config: TrainConfig, train_set: SpeechSet | SegmentSet) -> CTC | MT4S
     return system
 
 
-def _about_segments(train_set: SpeechSet | SegmentSet) -> dict[str, Any]:
+def _about_segments(train_set: AnySet) -> dict[str, Any]:
     """What a checkpoint of a segment system needs to be read without its data: rows, features."""
     if not isinstance(train_set, SegmentSet):
         return {}
     return {"rows": train_set.rows, "features": checkpoint.plain(dict(train_set.meta))}
+
+
+def _about_subwords(config: TrainConfig) -> dict[str, Any]:
+    """The subword model, which a checkpoint of seq2seq carries with it."""
+    if config.system != "seq2seq" or config.av_data is None:
+        return {}
+    return {"subwords": stored(config.av_data.subwords)}
 
 
 def _resume(trainer: Trainer, identity: Mapping[str, Any]) -> bool:
@@ -254,11 +247,14 @@ def _system_name(request: Request, config: TrainConfig, init: Mapping[str, Any] 
     """Name in reports: as asked, else that of the pre-training, else what the settings say."""
     if request.system_name:
         return request.system_name
-    if config.system == "ctc":
+    if config.system in ("ctc", "seq2seq"):
         return "scratch" if init is None else str(init["provenance"]["system_name"])
     if config.objective is not None:
         return _fhvae_name(config.objective)
-    assert config.targets is not None
+    if config.system == "vatlm" and config.av_model is not None:
+        return "vatlm" if "phone" in config.av_model.streams else "avhubert"
+    if config.targets is None:
+        return config.system
     if config.targets.offline_weight == 0:
         return "data2vec"
     if config.targets.online_weight > 0:
@@ -276,7 +272,7 @@ def _fhvae_name(objective: ObjectiveConfig) -> str:
     return name + ("_shuffled" if objective.shuffle_speakers else "")
 
 
-def _record(request: Request, trainer: Trainer, train_set: SpeechSet | SegmentSet) -> None:
+def _record(request: Request, trainer: Trainer, train_set: AnySet) -> None:
     """run.json: what this run was and what it took."""
     if not trainer.where.first:
         return
@@ -310,7 +306,7 @@ def _record(request: Request, trainer: Trainer, train_set: SpeechSet | SegmentSe
 
 
 def _print_plan(request: Request, config: TrainConfig, where: Processes) -> int:
-    sets = _open_sets(request, config)
+    sets = open_sets(request.train, request.dev, config)
     system = _fresh(config, sets[0])
     if where.first:
         print("\n".join(describe(config, system, sets[0], sets[1], where)))

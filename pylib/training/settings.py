@@ -110,8 +110,9 @@ class RunConfig:
     validate_every: int = 1000  # updates between two validations; 0 = never
     validate_after: int = 0  # no validation before this update (`validate_after_updates`)
     # Measure of checkpoint_best: auto = wer for CTC and none for pre-training, whose losses are
-    # not comparable over time; bound for FHVAE (`best_checkpoint_metric`).
-    best_metric: Literal["auto", "none", "wer", "cer", "loss", "bound"] = "auto"
+    # not comparable over time; bound for FHVAE, accuracy of tokens for seq2seq, loss for
+    # phone2unit (`best_checkpoint_metric`).
+    best_metric: Literal["auto", "none", "wer", "cer", "loss", "bound", "accuracy"] = "auto"
     # Stop after this many validations without a better best_metric; 0 = off (`patience`).
     patience: int = 0
     tensorboard: bool = neutral(True)  # event files beside metrics.jsonl (`tensorboard_logdir`)

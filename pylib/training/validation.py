@@ -16,7 +16,7 @@ from pylib.systems.ctc import CTC
 from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
 from pylib.training.reduce import reduce_metrics
-from pylib.training.segment_data import SegmentSet
+from pylib.training.sets import AnySet
 from pylib.training.step import Updater, seed_micro
 from pylib.units.letters import BLANK, decode
 
@@ -29,7 +29,7 @@ class Interrupted(Exception):
 
 def validate(
     system: nn.Module,
-    dev: SpeechSet | SegmentSet,
+    dev: AnySet,
     updater: Updater,
     where: Processes,
     stop: Callable[[], bool] = lambda: False,

@@ -21,7 +21,8 @@ from pylib.training import checkpoint, loop
 from pylib.training.config import load_config
 from pylib.training.distributed import single
 from pylib.training.segment_data import open_segments
-from pylib.training.session import Request, _open_sets, train
+from pylib.training.session import Request, train
+from pylib.training.sets import open_sets
 from pylib.training.signals import EXIT_PREEMPTED
 from pylib.training.step import Updater, make_optimizer
 from pylib.training.validation import validate
@@ -209,10 +210,8 @@ def test_development_utterances_are_not_trained_on(
     part = [utt for utt in contents.utt2spk if utt.endswith("0")]
     (tmp_path / "part").mkdir()
     contents.select(part).write(tmp_path / "part")
-    data = _open_sets(
-        Request(segment_sets[0], tmp_path / "part", tmp_path / "exp"),
-        load_config(config_file(FHVAE)).config,
-    )
+    config = load_config(config_file(FHVAE)).config
+    data = open_sets(segment_sets[0], tmp_path / "part", config)
     assert set(data[0].utts) == set(contents.utt2spk) - set(part)
     assert data[1] is not None and data[1].utts == part
     assert "4 utterances left out, held for validation" in caplog.text
