@@ -15,6 +15,7 @@ from pylib.units.phone_set import ARPABET, SILENCE, fold
 
 Oov = Literal["drop", "g2p"]
 Phones = tuple[str, ...]
+Words = list[list[Phones]]  # variants of each word of a text
 
 _MAX_VARIANTS = 4  # pronunciations of a word that are kept, in the lexicon's order
 _KNOWN = frozenset((*ARPABET, SILENCE))
@@ -146,7 +147,7 @@ class Pronouncer:
         phones = self._rules(word)
         return [phones] if phones else []
 
-    def words(self, text: str) -> list[list[Phones]] | None:
+    def words(self, text: str) -> Words | None:
         """Pronunciations of each word of a text; None where one has none or there is no word."""
         found = [self.word(word) for word in text.split()]
         return found if found and all(found) else None
