@@ -1,4 +1,4 @@
-"""Make the built-in speech corpus (synthetic voices, LibriSpeech or VCTK layout)."""
+"""Make a built-in corpus (synthetic voices; LibriSpeech, VCTK or, with faces, LRS3 layout)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pylib.corpus.mini.vctk_config import VCTK_SIZES
 def main(argv: list[str]) -> int:
     """Returns 0; raises UserError on a bad value or directory."""
     parser = argparse.ArgumentParser(prog="make_mini_corpus", description=__doc__)
-    parser.add_argument("--layout", choices=("librispeech", "vctk"), default="librispeech")
+    parser.add_argument("--layout", choices=("librispeech", "vctk", "lrs3"), default="librispeech")
     parser.add_argument("--size", choices=sorted(SIZES), default="easy")
     parser.add_argument("--seed", type=int, default=None, help="all randomness (default 1)")
     parser.add_argument("--nj", type=int, default=os.cpu_count() or 1, help="processes")
@@ -43,6 +43,13 @@ def main(argv: list[str]) -> int:
         vctk = with_overrides(VCTK_SIZES[arguments.size], settings)
         summary = build_vctk(place, vctk, jobs, progress)
         what = f"the first {vctk.parallel} texts are read by all"
+    elif arguments.layout == "lrs3":
+        from pylib.corpus.mini.lrs3 import build_lrs3
+        from pylib.corpus.mini.lrs3_config import LRS3_SIZES
+
+        lrs3 = with_overrides(LRS3_SIZES[arguments.size], settings)
+        summary = build_lrs3(place, lrs3, jobs, progress)
+        what = f"{summary['text_lines']} lines of text"
     else:
         from pylib.corpus.mini.build import build_corpus
 

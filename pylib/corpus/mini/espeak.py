@@ -18,7 +18,7 @@ from pylib.corpus.errors import UserError
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_PHONEME_EVENTS = 0x0001
 _INITIALIZE_DONT_EXIT = 0x8000
-_EVENT_LIST_TERMINATED, _EVENT_END, _EVENT_PHONEME = 0, 5, 7
+_EVENT_LIST_TERMINATED, _EVENT_WORD, _EVENT_END, _EVENT_PHONEME = 0, 1, 5, 7
 _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
 _CHARS_UTF8, _POS_CHARACTER = 1, 1
 
@@ -61,6 +61,7 @@ class Speech:
     rate: int
     phones: tuple[tuple[str, int], ...]
     end: int
+    words: tuple[tuple[int, int], ...] = ()
 
 
 class Synthesiser:
@@ -86,6 +87,7 @@ class Synthesiser:
             raise UserError(f"{data}: espeak-ng does not start: reinstall espeakng-loader")
         self._blocks: list[np.ndarray] = []
         self._phones: list[tuple[str, int]] = []
+        self._words: list[tuple[int, int]] = []
         self._end = 0
         self._callback = _Callback(self._receive)  # kept: the library holds a bare pointer to it
         self._lib.espeak_SetSynthCallback(self._callback)
@@ -99,6 +101,8 @@ class Synthesiser:
             if event.type == _EVENT_PHONEME:
                 name = bytes(event.id.string).split(b"\0")[0].decode("utf-8", "replace")
                 self._phones.append((name, event.sample))
+            elif event.type == _EVENT_WORD:
+                self._words.append((event.text_position - 1, event.sample))
             elif event.type == _EVENT_END:
                 self._end = event.sample
             index += 1
@@ -119,7 +123,7 @@ class Synthesiser:
 
     def say(self, text: str) -> Speech:
         """Speak `text` with the voice and parameters set before."""
-        self._blocks, self._phones, self._end = [], [], 0
+        self._blocks, self._phones, self._words, self._end = [], [], [], 0
         data = text.encode("utf-8") + b"\0"
         code = self._lib.espeak_Synth(
             data, len(data), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
@@ -127,4 +131,5 @@ class Synthesiser:
         if code != 0 or self._lib.espeak_Synchronize() != 0 or not self._blocks:
             raise UserError(f"espeak-ng: no speech for {text!r} (code {code}): change the text")
         samples = np.concatenate(self._blocks).astype(np.float32) / 32768
-        return Speech(samples, self.rate, tuple(self._phones), min(self._end, len(samples)))
+        end = min(self._end, len(samples))
+        return Speech(samples, self.rate, tuple(self._phones), end, tuple(self._words))

@@ -47,19 +47,66 @@ def _timeline(
     return phones, phones[-1][2] if phones else 0.0
 
 
-def say(
-    synthesiser: Synthesiser, item: ReadingList, seed: int, number: int
-) -> tuple[np.ndarray, list[tuple[str, float, float]]]:
-    """Audio at 16 kHz before the channel (silence around it), and its phone times."""
+@dataclass(frozen=True)
+class Said:
+    """A spoken sentence before the channel, silence around it.
+
+    samples: float64 (N,) at 16 kHz. phones: (name, start, end) in s, they tile the audio. words:
+    (word, start, end) in s, starts and ends are those of phones.
+    """
+
+    samples: np.ndarray
+    phones: list[tuple[str, float, float]]
+    words: list[tuple[str, float, float]]
+
+
+def _word_times(
+    sentence: str, starts: dict[int, float], phones: list[tuple[str, float, float]]
+) -> list[tuple[str, float, float]]:
+    """(word, start, end) of each word of `sentence`, snapped to phones that are no silence.
+
+    Args:
+        starts: s by the place of a word's first character, for the words that espeak told of; the
+            others share the time up to the next one by their letters.
+    """
+    sounds = [phone for phone in phones if phone[0] != SILENCE]
+    begin = np.array([start for _, start, _ in sounds])
+    words, place = [], 0
+    for word in sentence.split():
+        words.append((word, place, starts.get(place)))
+        place += len(word) + 1
+    known = [(p, t) for _, p, t in words if t is not None]
+    known = [(0, float(begin[0])), *(pair for pair in known if pair[0] > 0)]
+    known.append((len(sentence) + 1, sounds[-1][2]))
+    guesses = np.interp([p for _, p, _ in words], *zip(*known, strict=True))
+    first = [int(np.argmin(np.abs(begin - 0.01 - guess))) for guess in guesses]
+    for index, (_, _, told) in enumerate(words):  # espeak tells a little early, never late
+        if told is not None:
+            first[index] = min(int(np.searchsorted(begin, told - 1e-4)), len(sounds) - 1)
+    first[0] = 0
+    for index in range(1, len(first)):  # a phone each, as long as there are enough
+        first[index] = min(max(first[index], first[index - 1] + 1), len(sounds) - 1)
+    last = [max(one, two - 1) for one, two in zip(first, [*first[1:], len(sounds)], strict=True)]
+    return [
+        (word, sounds[one][1], sounds[two][2])
+        for (word, _, _), one, two in zip(words, first, last, strict=True)
+    ]
+
+
+def say_words(synthesiser: Synthesiser, item: ReadingList, seed: int, number: int) -> Said:
+    """Sentence `number` of the list with the times of its phones and words."""
     speaker = item.speaker
     rng = np.random.default_rng([seed, speaker.index, 1, number])
     ratio, factor = channel.warp_fraction(synthesiser.rate, speaker.warp)
-    speech = synthesiser.say(item.sentences[number].lower() + ".")
+    sentence = item.sentences[number]
+    speech = synthesiser.say(sentence.lower() + ".")
     lead, trail = rng.uniform(0.1, 0.4, size=2)
     lead = round(lead * channel.RATE) / channel.RATE
     phones, end = _timeline(speech, factor, lead)
     if not phones:
-        raise UserError(f"espeak-ng: no phones for {item.sentences[number]!r}: change the text")
+        raise UserError(f"espeak-ng: no phones for {sentence!r}: change the text")
+    starts = {place: lead + sample / (speech.rate * factor) for place, sample in speech.words}
+    words = _word_times(sentence, starts, phones)
     body = channel.resample(speech.samples, ratio)
     size = round((end + trail) * channel.RATE)
     samples = np.zeros(size)
@@ -67,7 +114,15 @@ def say(
     stop = min(size, start + len(body))
     samples[start:stop] = body[: stop - start]
     phones.append((SILENCE, end, size / channel.RATE))
-    return samples, phones
+    return Said(samples, phones, words)
+
+
+def say(
+    synthesiser: Synthesiser, item: ReadingList, seed: int, number: int
+) -> tuple[np.ndarray, list[tuple[str, float, float]]]:
+    """Audio at 16 kHz before the channel (silence around it), and its phone times."""
+    said = say_words(synthesiser, item, seed, number)
+    return said.samples, said.phones
 
 
 def write_flac(path: Path, samples: np.ndarray) -> None:
