@@ -12,6 +12,7 @@ from pylib.corpus.errors import UserError
 from pylib.systems.ctc import CTC
 from pylib.systems.fhvae import FHVAE
 from pylib.systems.mt4ssl import MT4SSL
+from pylib.systems.seq2seq import Seq2Seq
 from pylib.systems.vatlm import VATLM
 from pylib.training import checkpoint
 from pylib.training.config import LoadedConfig, TrainConfig, from_dict
@@ -52,6 +53,8 @@ def build_system(config: TrainConfig, vocab_size: int = 0, rows: int = 0) -> nn.
 
 def _build_av(config: TrainConfig, vocab_size: int) -> nn.Module:
     assert config.av_model is not None
+    if config.seq2seq is not None:
+        return Seq2Seq(config.av_model, config.seq2seq, vocab_size)
     assert config.units is not None and config.av_mask is not None
     return VATLM(config.av_model, config.units, config.av_mask)
 

@@ -27,6 +27,7 @@ from pylib.nn.masks import MaskConfig
 from pylib.systems.ctc import CTCConfig
 from pylib.systems.fhvae import FHVAEConfig, ObjectiveConfig
 from pylib.systems.mt4ssl import TargetsConfig
+from pylib.systems.seq2seq import Seq2SeqConfig
 from pylib.systems.vatlm import UnitsConfig
 from pylib.training.av_settings import AVDataConfig, MixtureConfig
 from pylib.training.segment_settings import SegmentsConfig
@@ -62,6 +63,7 @@ SYSTEMS: dict[str, dict[str, type]] = {
         "mixture": MixtureConfig,
         **AV_SHARED,
     },
+    "seq2seq": {"seq2seq": Seq2SeqConfig, **AV_SHARED},
 }
 SECTIONS: dict[str, type] = {name: cls for part in SYSTEMS.values() for name, cls in part.items()}
 
@@ -86,7 +88,7 @@ class TrainConfig:
     units: UnitsConfig | None = None
     av_mask: AVMaskConfig | None = None
     mixture: MixtureConfig | None = None
-    seq2seq: Any = None
+    seq2seq: Seq2SeqConfig | None = None
 
     @property
     def encoder(self) -> EncoderConfig:
