@@ -142,6 +142,11 @@ recipe_begin() {
     done | sort -n
     exit 0
   fi
+  case ${cmd_backend:-} in
+    '') ;;
+    local | slurm | sge | ssh) export CMD_BACKEND=$cmd_backend ;;
+    *) usage_error "--cmd-backend $cmd_backend: local, slurm, sge or ssh" ;;
+  esac
   _lib_from=$stage _lib_to=$stop_stage
   trap '_lib_on_signal INT 130' INT
   trap '_lib_on_signal TERM 143' TERM

@@ -30,6 +30,7 @@
 # local/run.sh is looked for below the current directory, then below $TRIVIUM_ROOT.
 
 _po_script=${BASH_SOURCE[1]:-$0}
+[[ $_po_script != */local/preset.sh ]] || _po_script=${BASH_SOURCE[2]}
 # The script may have changed directory since it was started by a relative name.
 if [[ $_po_script != /* && ${_trivium_caller-} == *"/$_po_script" ]]; then
   _po_script=$_trivium_caller

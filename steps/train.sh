@@ -15,8 +15,8 @@ system_name=     # name of the system in reports
 preset=          # name of the preset in reports
 ngpu=0           # GPUs a machine, one process each; 0 = CPU
 nproc=1          # processes a machine on CPU (ngpu=0)
-num_nodes=1      # machines; cmd must start the command on each of them
-rendezvous=      # host:port of the first machine, for num_nodes > 1
+num_nodes=1      # machines: a job of Slurm over so many, or cmd must start the command on each
+rendezvous=      # host:port of the first machine, for num_nodes > 1; Slurm: empty
 threads=1        # CPU threads a process
 plan=false       # print batch, updates and memory, and do not train
 dry_run=false    # print the command line of the training (torchrun's with several processes)
@@ -42,14 +42,19 @@ if [ "$plan" = true ]; then
   "$TRIVIUM_PYTHON" -m pylib.bin.train --plan "${arguments[@]}" "$@"
   exit 0
 fi
-launch=("$TRIVIUM_PYTHON" -m pylib.jobs.torchrun --nproc "$nproc" --nodes "$num_nodes")
+launch=("$TRIVIUM_PYTHON" -m pylib.jobs.torchrun --nproc "$nproc" --nodes "$num_nodes" --marker "$exp/preempted")
 [ -z "$rendezvous" ] || launch+=(--rendezvous "$rendezvous")
 if [ "$dry_run" = true ]; then
   "${launch[@]}" --print -- pylib.bin.train "${arguments[@]}" "$@"
   exit 0
 fi
-resources=()
+resources=() step=()
 [ "$ngpu" -eq 0 ] || resources=(--gpu "$ngpu")
+if [ "$num_nodes" -gt 1 ] && [ "${CMD_BACKEND:-local}" = slurm ]; then
+  # One launcher on every machine of the job.
+  resources+=(--nodes "$num_nodes")
+  step=(srun --nodes="$num_nodes" --ntasks="$num_nodes" --ntasks-per-node=1 --kill-on-bad-exit=1)
+fi
 read -ra cmd_words <<<"$cmd"
 "${cmd_words[@]}" "${resources[@]}" "$exp/log/train.log" \
-  "${launch[@]}" -- pylib.bin.train "${arguments[@]}" "$@"
+  "${step[@]}" "${launch[@]}" -- pylib.bin.train "${arguments[@]}" "$@"

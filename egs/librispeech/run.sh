@@ -33,6 +33,7 @@ nproc=1                 # processes of a training on CPU
 threads=2               # CPU threads of a training process
 ngpu=0                  # GPUs of a machine for training, one process each
 num_nodes=1             # machines of a training
+cmd_backend=            # where local/run.sh runs jobs: local, slurm, sge, ssh; empty: CMD_BACKEND, or local
 train_cmd=local/run.sh  # how to run a training, Kaldi's grammar
 decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
 stage=                  # first stage to run, number or name, whatever the ledger says
@@ -54,18 +55,7 @@ bootstrap=     # system that makes the features of later iterations
 beam=          # hypotheses kept by the beam search
 probe=         # measure every layer: phone probe and PNMI (needs phone times)
 # end of options
-for ((i = 1; i <= $#; i++)); do
-  case ${!i} in
-    --preset) j=$((i + 1)) && preset=${!j:-} ;;
-    --preset=*) preset=${!i#*=} ;;
-  esac
-done
-cd "$TRIVIUM_ROOT/egs/librispeech"
-[ ! -f "conf/preset_$preset.conf" ] || set -- --config "conf/preset_$preset.conf" "$@"
-. "$TRIVIUM_ROOT/local/parse_options.sh"
-. "$TRIVIUM_ROOT/local/lib.sh"
-[ $# -eq 0 ] || usage_error "run.sh takes no argument: $*"
-[ -f "conf/preset_$preset.conf" ] || usage_error "no preset $preset: $(cd conf && echo preset_*.conf)"
+. "$TRIVIUM_ROOT/local/preset.sh"
 case $system in mt4ssl | hubert | data2vec | offte | scratch) ;; *) usage_error "no system $system" ;; esac
 [ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
 recipe_begin

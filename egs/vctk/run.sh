@@ -33,6 +33,7 @@ nproc=1                 # processes of a training on CPU
 threads=2               # CPU threads of a training process
 ngpu=0                  # GPUs of a machine for training, one process each
 num_nodes=1             # machines of a training
+cmd_backend=            # where local/run.sh runs jobs: local, slurm, sge, ssh; empty: CMD_BACKEND, or local
 train_cmd=local/run.sh  # how to run a training, Kaldi's grammar
 decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
 stage=                  # first stage to run, number or name, whatever the ledger says
@@ -55,18 +56,7 @@ references=      # utterances of the target speaker that a conversion hears
 pair_speakers=   # source speakers, and target speakers, of the conversion pairs
 pair_utterances= # utterances converted of a pair
 # end of options
-for ((i = 1; i <= $#; i++)); do
-  case ${!i} in
-    --preset) j=$((i + 1)) && preset=${!j:-} ;;
-    --preset=*) preset=${!i#*=} ;;
-  esac
-done
-cd "$TRIVIUM_ROOT/egs/vctk"
-[ ! -f "conf/preset_$preset.conf" ] || set -- --config "conf/preset_$preset.conf" "$@"
-. "$TRIVIUM_ROOT/local/parse_options.sh"
-. "$TRIVIUM_ROOT/local/lib.sh"
-[ $# -eq 0 ] || usage_error "run.sh takes no argument: $*"
-[ -f "conf/preset_$preset.conf" ] || usage_error "no preset $preset: $(cd conf && echo preset_*.conf)"
+. "$TRIVIUM_ROOT/local/preset.sh"
 for system in $systems; do
   [ -f "conf/objective_$system.toml" ] || usage_error "no system $system: $(cd conf && echo objective_*.toml)"
 done

@@ -39,7 +39,13 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS = {"local": "pylib.jobs.local"}  # name -> module with `backend() -> Backend`
+# name -> module with `backend() -> Backend`
+BACKENDS = {
+    "local": "pylib.jobs.local",
+    "slurm": "pylib.jobs.slurm",
+    "sge": "pylib.jobs.sge",
+    "ssh": "pylib.jobs.ssh",
+}
 
 
 def load(name: str) -> Backend:
@@ -50,8 +56,8 @@ def load(name: str) -> Backend:
     """
     if name not in BACKENDS:
         raise UsageError(
-            f"the back end {name!r} is not there yet, only {', '.join(sorted(BACKENDS))}: unset "
-            "CMD_BACKEND, or give a command of your own by --cmd"
+            f"no back end {name!r}, only {', '.join(sorted(BACKENDS))}: correct CMD_BACKEND or "
+            "--cmd-backend, or give a command of your own by --train-cmd and --decode-cmd"
         )
     found: Backend = importlib.import_module(BACKENDS[name]).backend()
     return found

@@ -4,8 +4,10 @@
 
 <program> is what the user called, such as local/run.sh; it stands in messages.
 
+Back ends: local, slurm (sbatch), sge (qsub), ssh (machines of a list); CMD_BACKEND chooses.
 Options of every back end: --mem 2G (of one job), --num-threads n (sets OMP_NUM_THREADS),
---max-jobs-run n, --gpu n, --time h:m:s, --config FILE (Kaldi's conf grammar, may declare more),
+--max-jobs-run n, --gpu n, --nodes n (slurm), --time h:m:s, --config FILE (Kaldi's conf grammar, may
+declare more; without it conf/slurm.conf, conf/queue.conf or the repository's local/conf/ is used),
 --pick all|failed|incomplete: all jobs; those that failed or have no footer; only those without one.
 Exit codes: 0; 1 a job failed; 2 usage; 75 no worse than jobs that stopped after a checkpoint.
 """
@@ -18,7 +20,7 @@ import shutil
 import sys
 import time
 
-from pylib.jobs import backend, conf, grammar, logfile
+from pylib.jobs import backend, conf, grammar, logfile, scheduler
 from pylib.jobs.grammar import Array, UsageError
 
 LINES = 20  # of the first failed log that are shown
@@ -140,7 +142,7 @@ def main(argv: list[str]) -> int:
     name = os.path.basename(program)
     settings = None
     try:
-        path = _config_path(words)
+        path = _config_path(words) or _site_conf(back_end)
         if path is not None:
             settings = conf.read(path)
         array = grammar.parse(words, settings.declared() if settings else frozenset())
@@ -148,6 +150,9 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
+    except scheduler.SubmitError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except OSError as error:
@@ -161,6 +166,12 @@ def main(argv: list[str]) -> int:
         return 75
     report(array, codes, program)
     return 1
+
+
+def _site_conf(back_end: str) -> str | None:
+    """The site's own conf file of a scheduler, if it has one."""
+    name = {"slurm": "slurm", "sge": "queue"}.get(back_end)
+    return scheduler.site_conf(name, os.environ.get("TRIVIUM_ROOT", ".")) if name else None
 
 
 def _config_path(words: list[str]) -> str | None:

@@ -19,6 +19,8 @@ from pylib.jobs.backend import Backend, Progress
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, UsageError, bytes_of
 
+# Of the environment, what a job needs on another machine or in a scheduler's hands.
+CARRIED = ("PATH", "PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS", "VIRTUAL_ENV", "HOME")
 MEMORY_SHARE = 0.9  # of the available memory that jobs may ask for together
 
 
@@ -117,7 +119,7 @@ class Local:
     ) -> dict[int, int]:
         """Run the jobs; ends them all when INT or TERM arrives, then leaves with 128 + signal."""
         free = gpus() if int(array.options.get("gpu", "0")) else []
-        limit = slots(array, free)
+        limit = self.limit(array, free)
         description = task.describe(array, queue, tied=True)
         waiting = list(ids)
         begin = time.monotonic()
@@ -137,6 +139,10 @@ class Local:
             for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
                 signal.signal(number, handler)
         return self.codes
+
+    def limit(self, array: Array, devices: list[str]) -> int:
+        """How many jobs run at once."""
+        return slots(array, devices)
 
     def _start(self, array: Array, job: int, description: str, free: list[str]) -> None:
         environment = dict(os.environ)
@@ -160,8 +166,12 @@ class Local:
                 continue
             del self.running[job]
             free.extend(self.devices_of.pop(job, []))
+            self._freed(job)
             told = task.read_rc(queue, job)
             self.codes[job] = self._lost(array, job, code) if told is None else told
+
+    def _freed(self, job: int) -> None:
+        """A job's place is free again."""
 
     def _lost(self, array: Array, job: int, code: int) -> int:
         """A job that left no rc file was killed from outside: write the footer in its place."""

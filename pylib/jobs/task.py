@@ -5,6 +5,8 @@
 The same for all back ends. ``task.json`` holds what :func:`describe` wrote. The job is one process
 group: INT and TERM to this process are passed on, then KILL after a while. The rc file (``code
 seconds host``) is renamed into place after the footer was written, so it implies a complete log.
+USR1, a scheduler's warning of a time limit, is passed on too: a job that then ends with code 75 has
+written a checkpoint, is put back into the queue, and its log goes on when it starts again.
 """
 
 from __future__ import annotations
@@ -22,15 +24,18 @@ from pylib.jobs import logfile
 from pylib.jobs.grammar import Array, seconds_of
 
 GRACE = 60.0  # seconds between TERM and KILL: enough to write a checkpoint
+STOP_FILE = "stop"  # below the queue directory: all tasks of the array end (the ssh back end)
 CHECKPOINTED = 75  # code of a job that stopped on TERM and can go on
-PIPEFAIL = "set -euo pipefail\n"
+# The shell and launchers below it live through the warning of a time limit; trainings act on it.
+PIPEFAIL = "set -euo pipefail\ntrap '' USR1\n"
 
 
-def describe(array: Array, queue: str, tied: bool) -> str:
+def describe(array: Array, queue: str, tied: bool, scheduler: str = "") -> str:
     """Write ``task.json`` for an array below its queue directory; returns its path.
 
     Args:
         tied: whether a job ends when the process that started it is gone (the local back end).
+        scheduler: whose job this is, where one can put it back into its queue.
     """
     path = os.path.join(queue, "task.json")
     task = {
@@ -41,6 +46,7 @@ def describe(array: Array, queue: str, tied: bool) -> str:
         "set_threads": "num-threads" in array.options,
         "limit": seconds_of(array.options["time"]) if "time" in array.options else None,
         "tied": tied,
+        "scheduler": scheduler,
     }
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as stream:
@@ -72,13 +78,20 @@ def read_rc(queue: str, job: int) -> int | None:
 
 
 class Stop:
-    """Takes INT and TERM: passes TERM to the job's group, and remembers that it did."""
+    """Takes INT, TERM and USR1: passes them on to the job's group, and remembers that it did."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.warned = False
         self.child: subprocess.Popen[bytes] | None = None
         signal.signal(signal.SIGINT, self._take)
         signal.signal(signal.SIGTERM, self._take)
+        signal.signal(signal.SIGUSR1, self._warn)
+
+    def _warn(self, number: int, frame: object) -> None:
+        self.warned = True
+        if self.child is not None and self.child.returncode is None:
+            _signal_group(self.child, signal.SIGUSR1)
 
     def _take(self, number: int, frame: object) -> None:
         self.asked = True
@@ -90,6 +103,8 @@ class Stop:
         self.child = child
         if self.asked:
             _signal_group(child, signal.SIGTERM)
+        if self.warned:
+            _signal_group(child, signal.SIGUSR1)
 
 
 def run(task: dict[str, Any], job: int) -> int:
@@ -100,8 +115,12 @@ def run(task: dict[str, Any], job: int) -> int:
         environment["OMP_NUM_THREADS"] = str(task["threads"])
     start = time.monotonic()
     stop = Stop()
-    with open(log, "w+b") as stream:
-        stream.write(logfile.header(command).encode())
+    again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and bool(task["scheduler"])
+    with open(log, "a+b" if again and logfile.is_of(log, command) else "w+b") as stream:
+        if stream.tell():
+            stream.write(f"# Started again on {socket.gethostname()}\n".encode())
+        else:
+            stream.write(logfile.header(command).encode())
         stream.flush()
         child = subprocess.Popen(
             ["bash", "-c", PIPEFAIL + command],
@@ -113,15 +132,29 @@ def run(task: dict[str, Any], job: int) -> int:
             process_group=0,
         )
         stop.watch(child)
-        code = _wait(child, start, task["limit"], task["tied"], stop)
+        code = _wait(child, start, task, stop)
         # Nothing of the job outlives it, whatever way it ended.
         _end_group(child, gently=code in (124, 130))
         if code == 130 and child.returncode == CHECKPOINTED:
             code = CHECKPOINTED
         seconds = time.monotonic() - start
+        if code == CHECKPOINTED and stop.warned and _requeue(task["scheduler"], log):
+            return code
         logfile.append_footer(stream, code, seconds, task["threads"])
     write_rc(task["queue"], job, code, seconds)
     return code
+
+
+def _requeue(scheduler: str, log: str) -> bool:
+    """Put this job back into its queue; whether that worked. It has neither footer nor rc file."""
+    number = os.environ.get("SLURM_JOB_ID")
+    if scheduler != "slurm" or number is None:
+        return False
+    words = ["scontrol", "requeue", number]
+    note = f"# Checkpoint written before the time limit: {' '.join(words)}\n"
+    with open(log, "ab") as stream:
+        stream.write(note.encode())
+    return subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def _appending(log: str) -> int:
@@ -129,18 +162,19 @@ def _appending(log: str) -> int:
     return os.open(log, os.O_WRONLY | os.O_APPEND)
 
 
-def _wait(
-    child: subprocess.Popen[bytes], start: float, limit: int | None, tied: bool, stop: Stop
-) -> int:
+def _wait(child: subprocess.Popen[bytes], start: float, task: dict[str, Any], stop: Stop) -> int:
     """Code of exit: the job's own, 124 over the limit, 130 when it was asked to stop."""
-    parent = os.getppid()
+    parent, limit, tied = os.getppid(), task["limit"], task["tied"]
+    # Slurm enforces the limit itself, and warns before.
+    limit = None if task["scheduler"] == "slurm" else limit
+    stop_file = os.path.join(task["queue"], STOP_FILE)
     while True:
         try:
             code = child.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
             if limit is not None and time.monotonic() - start > limit:
                 return 124
-            if stop.asked or (tied and os.getppid() != parent):
+            if stop.asked or (tied and os.getppid() != parent) or os.path.exists(stop_file):
                 return 130
         else:
             if stop.asked and code != 0:

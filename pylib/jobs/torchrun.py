@@ -1,11 +1,16 @@
 """The command line of torchrun for a training verb. Nothing here spawns a process of its own.
 
     python -S -m pylib.jobs.torchrun [--nproc N] [--nodes N] [--rendezvous HOST:PORT] [--id NAME] \\
-        [--print] -- <module> <arguments>...
+        [--marker FILE] [--print] -- <module> <arguments>...
 
-replaces itself by torchrun (or prints the line). One process needs no torchrun: the module is run
-directly. On one node the rendezvous is torchrun's own with a free port, so two runs never collide;
-on several it is c10d at the host and port given, the first host of the allocation under Slurm.
+runs torchrun, or prints its line. One process needs no torchrun: this one becomes the module. On
+one node the rendezvous is torchrun's own with a free port, so two runs never collide; on several it
+is c10d at the host and port given; within a job of Slurm at its first host, and a port that follows
+from the job's number, so that no two jobs share one.
+
+USR1, a scheduler's warning of a time limit, must reach the trainings and not end torchrun: it is
+ignored from here on, and the training, which wants it, says so for itself. torchrun turns a
+training's code 75 (stopped after a checkpoint) into 1; where the training left FILE it is 75 again.
 """
 
 from __future__ import annotations
@@ -13,7 +18,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
+
+CHECKPOINTED = 75  # code of a training that stopped after a checkpoint
 
 
 class UsageError(Exception):
@@ -50,7 +59,7 @@ def argv(
         if rendezvous is None or not re.fullmatch(r"[^\s:]+:\d+", rendezvous):
             raise UsageError(
                 f"torchrun: {nodes} nodes need --rendezvous HOST:PORT, a port of the first node "
-                f"that the others reach; {rendezvous!r} was given"
+                f"that the others reach, or a job of Slurm; {rendezvous!r} was given"
             )
         words += [
             f"--nnodes={nodes}",
@@ -62,9 +71,53 @@ def argv(
     return [*words, "--max-restarts=0", "-m", module, *arguments]
 
 
+def of_slurm() -> tuple[str | None, str | None]:
+    """Rendezvous and run id of the Slurm job that this process belongs to; None outside one.
+
+    The port lies in 20000 .. 59999; a job that starts again gets another one, because the one
+    before may still be closing.
+    """
+    job, nodes = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NODELIST")
+    if not job or not nodes or not job.isdigit():
+        return None, None
+    try:
+        listed = subprocess.run(
+            ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
+        ).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    restart = int(os.environ.get("SLURM_RESTART_COUNT", "0") or 0)
+    # A name of Slurm's need not be one of the network: a node may have an address of its own.
+    host = _address(listed[0])
+    return f"{host}:{20000 + (8 * int(job) + restart % 8) % 40000}", f"{job}.{restart}"
+
+
+def _address(node: str) -> str:
+    """Network address of a node of Slurm; its name where Slurm tells none."""
+    try:
+        told = subprocess.run(
+            ["scontrol", "show", "node", node], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return node
+    found = re.search(r"NodeAddr=(\S+)", told)
+    return found[1] if found else node
+
+
+def _watch(line: list[str], marker: str) -> int:
+    """Run torchrun, which takes the signals of its process group itself; its code, or 75."""
+    child = subprocess.Popen(line)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: child.send_signal(number))
+    code = child.wait()
+    if code and marker and os.path.exists(marker):
+        return CHECKPOINTED
+    return code if code >= 0 else 128 - code
+
+
 def main(words: list[str]) -> int:
     """See the module's text."""
-    options = {"nproc": "1", "nodes": "1", "rendezvous": "", "id": "trivium"}
+    options = {"nproc": "1", "nodes": "1", "rendezvous": "", "id": "trivium", "marker": ""}
     only_print = False
     try:
         cut = words.index("--")
@@ -79,6 +132,12 @@ def main(words: list[str]) -> int:
                 raise UsageError(f"torchrun: unknown option or missing value: --{name}")
         if not command:
             raise UsageError("torchrun: no module after --")
+        if int(options["nodes"]) > 1 and not options["rendezvous"] and not only_print:
+            options["rendezvous"], options["id"] = (
+                new or old for new, old in zip(of_slurm(), ("", options["id"]), strict=True)
+            )
+        elif only_print and int(options["nodes"]) > 1 and not options["rendezvous"]:
+            options["rendezvous"] = "FIRST-NODE:20000"
         line = argv(
             sys.executable,
             command[0],
@@ -93,7 +152,10 @@ def main(words: list[str]) -> int:
         return 2
     if not only_print:
         sys.stdout.flush()
-        os.execv(line[0], line)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if options["nproc"] == options["nodes"] == "1":
+            os.execv(line[0], line)
+        return _watch(line, options["marker"])
     print(shlex.join(line))
     return 0
 

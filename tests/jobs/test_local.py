@@ -34,8 +34,8 @@ def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_back_end_is_refused() -> None:
-    with pytest.raises(grammar.UsageError, match="'slurm' is not there yet, only local"):
-        backend.load("slurm")
+    with pytest.raises(grammar.UsageError, match="no back end 'pbs', only local, sge, slurm, ssh"):
+        backend.load("pbs")
 
 
 def test_the_command_to_go_on_is_exact() -> None:

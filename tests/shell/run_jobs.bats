@@ -244,12 +244,12 @@ os.execv(sys.argv[1], sys.argv[1:])' "$RUN" JOB=1:2 log/x.JOB.log sleep 73 >out 
   [ "$status" -eq 2 ]
 }
 
-@test "cmd.sh: local by default, the caller's own command stays, another back end is refused" {
+@test "cmd.sh: ours by default, the caller's own command stays; an unknown back end is refused" {
   run bash -c ". '$ROOT/local/cmd.sh'; echo \"\$train_cmd|\$decode_cmd\""
   [ "$output" = 'local/run.sh|local/run.sh' ]
   run bash -c "export train_cmd='my.pl --mem 2G'; . '$ROOT/local/cmd.sh'; echo \"\$train_cmd\""
   [ "$output" = 'my.pl --mem 2G' ]
-  CMD_BACKEND=slurm run bash -c ". '$ROOT/local/cmd.sh' || exit 9"
-  [ "$status" -eq 9 ]
-  has 'CMD_BACKEND=slurm is not there yet'
+  CMD_BACKEND=pbs run "$RUN" log/x.log true
+  [ "$status" -eq 2 ]
+  has "no back end 'pbs', only local, sge, slurm, ssh"
 }

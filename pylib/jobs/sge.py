@@ -1,0 +1,140 @@
+"""Sun Grid Engine and its heirs: qsub arrays, qstat's states, qdel.
+
+qstat lists what waits or runs; what it no longer lists has ended.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+import subprocess
+
+from pylib.jobs.backend import Backend
+from pylib.jobs.conf import Conf
+from pylib.jobs.grammar import Array, bytes_of, seconds_of
+from pylib.jobs.scheduler import Scheduled, State, SubmitError
+
+_TIMEOUT = 60.0  # seconds a command of SGE may take
+
+
+def options_of(array: Array) -> list[str]:
+    """qsub's words for the portable options, where no conf file maps them.
+
+    ``mem_free`` is known to a stock installation; ``ram_free``, which Kaldi asks for, is not.
+    """
+    given, words = array.options, []
+    if bytes_of(given.get("mem", "0")):
+        words += ["-l", f"mem_free={max(1, bytes_of(given['mem']) >> 20)}M"]
+    if "num-threads" in given and given["num-threads"] != "1":
+        words += ["-pe", "smp", given["num-threads"]]
+    if given.get("gpu", "0") != "0":
+        words += ["-l", f"gpu={given['gpu']}"]
+    if "time" in given:
+        words += ["-l", f"h_rt={seconds_of(given['time'])}"]
+    return words
+
+
+def command_line(
+    script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
+) -> list[str]:
+    """The words that submit an array."""
+    own = {"max-jobs-run", "pick", "config", "nodes"}
+    if conf is None:
+        words = ["qsub", *options_of(array)]
+    else:
+        words = conf.words({key: value for key, value in array.options.items() if key not in own})
+    words += ["-terse", "-cwd", "-V", "-S", "/bin/bash", "-j", "y", "-o", f"{queue}/sched"]
+    # A job's name must not begin with a digit.
+    words += ["-N", re.sub(r"[^\w.-]", "_", f"t{name}" if name[:1].isdigit() else name)]
+    if "max-jobs-run" in array.options:
+        words += ["-tc", array.options["max-jobs-run"]]
+    return [*words, "-t", f"1-{count}", script]
+
+
+class GridEngine:
+    """Front end; see :class:`pylib.jobs.scheduler.Scheduler`."""
+
+    name = "sge"
+    largest = 10000  # below max_aj_tasks of a stock installation
+
+    def submit(
+        self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
+    ) -> str:
+        if int(array.options.get("nodes", "1")) > 1:
+            raise SubmitError(
+                "sge: a job over several nodes is not supported: use slurm, or one node"
+            )
+        line = command_line(script, name, count, array, conf, queue)
+        try:
+            done = subprocess.run(
+                line, capture_output=True, text=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL
+            )
+        except FileNotFoundError:
+            raise SubmitError(
+                f"{line[0]}: no such program: is this an SGE machine? local/check_cluster.sh "
+                "looks, CMD_BACKEND=local needs none"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise SubmitError(f"qsub gave no answer within {_TIMEOUT:.0f} s") from None
+        found = re.search(r"^\s*(\d+)(\.\S+)?\s*$", done.stdout, re.M)
+        if done.returncode or found is None:
+            told = (done.stderr or done.stdout).strip() or f"code {done.returncode}"
+            raise SubmitError(
+                f"qsub refused the jobs: {told}: the options come from --config or "
+                f"conf/queue.conf (see local/conf/queue.conf.example); submitted: {' '.join(line)}"
+            )
+        return found[1]
+
+    def states(self, handles: list[str]) -> dict[tuple[str, int], State] | None:
+        try:
+            done = subprocess.run(
+                ["qstat", "-u", getpass.getuser()], capture_output=True, text=True,
+                timeout=_TIMEOUT, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode:
+            return None
+        return parse(done.stdout, set(handles))
+
+    def cancel(self, handles: list[str]) -> None:
+        try:
+            subprocess.run(
+                ["qdel", *handles], capture_output=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            pass  # states tell whether they ended
+
+
+def parse(text: str, handles: set[str]) -> dict[tuple[str, int], State]:
+    """States from qstat's table; its last column holds task ids such as ``3`` or ``4-10:2,12``."""
+    out: dict[tuple[str, int], State] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 8 or words[0] not in handles:
+            continue
+        word = words[4]
+        if "E" in word:
+            state = State("stuck", word, "the job is in an error state: see qstat -j " + words[0])
+        elif "r" in word or "t" in word:
+            state = State("running", word)
+        else:
+            state = State("waiting", word)
+        for index in _indices(words[-1]):
+            out[words[0], index] = state
+    return out
+
+
+def _indices(text: str) -> list[int]:
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if match:
+            first, last = int(match[1]), int(match[2] or match[1])
+            found += range(first, last + 1, int(match[3] or 1))
+    return found or [1]
+
+
+def backend() -> Backend:
+    """A fresh back end for one array."""
+    return Scheduled(GridEngine())

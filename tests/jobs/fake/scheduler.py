@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Fake sbatch, squeue, scontrol, scancel, qsub, qstat and qdel: the name it is called by decides.
+
+State lies below $FAKE_DIR. Jobs are processes of this machine. $FAKE_MODE tells what goes wrong:
+late_rc, lost_rc, cancelled, out_of_memory, refuse, slow, stuck, silent, forgets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOME = Path(os.environ["FAKE_DIR"])
+MODE = os.environ.get("FAKE_MODE", "")
+
+
+def submit(words: list[str], grid: bool) -> int:
+    if MODE == "refuse":
+        print("sbatch: error: Batch job submission failed: Invalid partition name", file=sys.stderr)
+        return 1
+    with open(HOME / "submitted", "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(words) + "\n")
+    number = 100 + len(list(HOME.glob("job.*")))
+    if grid:
+        span = words[words.index("-t") + 1]
+    else:
+        span = next(w for w in words if w.startswith("--array=")).partition("=")[2]
+    last = int(re.match(r"1-(\d+)", span)[1])
+    limit = re.search(r"%(\d+)", span)
+    folder = HOME / f"job.{number}"
+    folder.mkdir()
+    (folder / "count").write_text(str(last))
+    if MODE != "stuck":
+        subprocess.Popen(
+            [sys.executable, __file__, "work", str(number), str(last), limit[1] if limit else "99",
+             words[-1], "grid" if grid else "slurm"],
+            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    print(f"{number}.1-{last}:1" if grid else number)
+    return 0
+
+
+def work(number: str, last: int, limit: int, script: str, kind: str) -> None:
+    folder, running, index = HOME / f"job.{number}", {}, 0
+    while index < last or running:
+        while index < last and len(running) < limit:
+            index += 1
+            name = "SGE_TASK_ID" if kind == "grid" else "SLURM_ARRAY_TASK_ID"
+            child = subprocess.Popen(
+                ["bash", script], env={**os.environ, name: str(index), "SLURM_JOB_ID": number},
+                start_new_session=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            running[index] = child
+            (folder / f"pid.{index}").write_text(str(child.pid))
+            if MODE == "cancelled" and index == 1 or MODE == "out_of_memory" and index == 1:
+                time.sleep(0.3)
+                os.killpg(child.pid, signal.SIGKILL)
+        for done in [i for i, child in running.items() if child.poll() is not None]:
+            code = running.pop(done).returncode
+            word = "COMPLETED" if code == 0 else "FAILED"
+            if done == 1 and MODE in ("cancelled", "out_of_memory"):
+                word = MODE.upper()
+            (folder / f"end.{done}").write_text(word)
+        time.sleep(0.02)
+
+
+def state(folder: Path, index: int) -> tuple[str, str]:
+    if (folder / f"end.{index}").exists():
+        return (folder / f"end.{index}").read_text(), "None"
+    if MODE == "stuck":
+        return "PENDING", "PartitionNodeLimit"
+    return ("RUNNING", "None") if (folder / f"pid.{index}").exists() else ("PENDING", "Resources")
+
+
+def squeue(words: list[str]) -> int:
+    if MODE == "silent":
+        print("slurm_load_jobs error: Unable to contact slurm controller", file=sys.stderr)
+        return 1
+    if MODE == "slow":
+        time.sleep(1)
+    for number in words[words.index("-j") + 1].split(","):
+        folder = HOME / f"job.{number}"
+        for index in range(1, int((folder / "count").read_text()) + 1):
+            word, reason = state(folder, index)
+            if MODE != "forgets" or not (folder / f"end.{index}").exists():
+                print(f"{number}|{index}|{word}|{reason}")
+    return 0
+
+
+def qstat() -> int:
+    print("job-ID  prior   name  user  state submit/start at  queue  slots ja-task-ID")
+    print("-" * 80)
+    for folder in HOME.glob("job.*"):
+        number = folder.name.partition(".")[2]
+        for index in range(1, int((folder / "count").read_text()) + 1):
+            word, _ = state(folder, index)
+            if MODE == "stuck":
+                print(f"{number} 0.5 x me Eqw 11/23/2026 01:00:00 1 {index}")
+            elif word == "RUNNING":
+                print(f"{number} 0.5 x me r 11/23/2026 01:00:00 all.q@h 1 {index}")
+            elif word == "PENDING":
+                print(f"{number} 0.5 x me qw 11/23/2026 01:00:00 1 {index}")
+    return 0
+
+
+def cancel(numbers: list[str]) -> int:
+    with open(HOME / "cancelled", "a", encoding="utf-8") as stream:
+        stream.write(" ".join(numbers) + "\n")
+    for number in numbers:
+        folder = HOME / f"job.{number}"
+        for path in folder.glob("pid.*"):
+            if not (folder / f"end.{path.suffix[1:]}").exists():
+                try:
+                    os.killpg(int(path.read_text()), signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+        for index in range(1, int((folder / "count").read_text()) + 1):
+            if not (folder / f"pid.{index}").exists():
+                (folder / f"end.{index}").write_text("CANCELLED")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    name, words = Path(argv[0]).name, argv[1:]
+    if words[:1] == ["work"]:
+        work(words[1], int(words[2]), int(words[3]), words[4], words[5])
+        return 0
+    if name in ("sbatch", "qsub"):
+        return submit(words, name == "qsub")
+    if name == "squeue":
+        return squeue(words)
+    if name == "qstat":
+        return qstat()
+    if name in ("scancel", "qdel"):
+        return cancel(words)
+    if name == "scontrol":  # requeue
+        with open(HOME / "requeued", "a", encoding="utf-8") as stream:
+            stream.write(" ".join(words) + "\n")
+        return 0
+    return 1
+
+
+sys.exit(main(sys.argv))
