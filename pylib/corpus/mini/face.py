@@ -18,6 +18,7 @@ from pylib.corpus.mini.face_texture import paint_head
 SIDE = 224  # of a frame
 _STEP = 4  # of the coarse map
 _PIVOT = 20.0  # depth that stays where it is when the head turns
+_NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first
 _ROUNDS = 3  # of the fixed point that inverts the projection
 
 
@@ -95,9 +96,9 @@ class Head:
         self._jaw.open(texture, float(gesture[0]))
         self._mouth.draw(texture, gesture)
         self._eyes.draw(texture, eyes[0], (eyes[1], eyes[2]))
-        turned = cv2.remap(
-            texture, self._maps(pose), None, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, 0
-        )
+        maps = self._maps(pose)
+        turned = np.empty((SIDE, SIDE, 4), np.uint8)
+        cv2.remap(texture, maps, _NO_MAP, cv2.INTER_LINEAR, turned, cv2.BORDER_CONSTANT, (0.0,) * 4)
         cover = turned[:, :, 3].astype(np.float32) * np.float32(1 / 255)
         colours = cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR)  # drops the cover, keeps the order
         return cv2.blendLinear(colours, background, cover, 1 - cover)
@@ -145,6 +146,6 @@ def paint_background(shape: FaceShape, rng: np.random.Generator, pose: Pose) -> 
         cv2.fillPoly(picture, [fixed], tuple(colour), cv2.LINE_AA, 4)
     shadow = np.zeros((SIDE, SIDE), np.float32)
     at = (round(x), round(chin - 2))
-    cv2.ellipse(shadow, at, (round(neck * 1.1), round(size * 16)), 0, 0, 360, 0.45, -1)
-    shadow = cv2.GaussianBlur(shadow, (0, 0), 3)[:, :, None]
-    return cv2.GaussianBlur((picture * (1 - shadow)).astype(np.uint8), (0, 0), 0.9)
+    cv2.ellipse(shadow, at, (round(neck * 1.1), round(size * 16)), 0, 0, 360, (0.45,), -1)
+    light = 1 - cv2.GaussianBlur(shadow, (0, 0), 3)[:, :, None]
+    return cv2.GaussianBlur((picture * light).astype(np.uint8), (0, 0), 0.9)

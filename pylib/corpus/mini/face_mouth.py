@@ -13,7 +13,7 @@ from pylib.corpus.mini.face_shape import ORIGIN, TEXTURE, FaceShape
 #: What a mouth does; each 0 to 1, but `wide` -1 (narrow) to 1 (spread).
 GESTURES = ("jaw", "gap", "wide", "round", "press", "tuck", "teeth", "tongue")
 JAW_DROP = 17.0  # pixels of the texture at jaw = 1
-_GAP = 21.0  # between the lips at gap = 1
+_GAP = 25.0  # between the lips at gap = 1
 _STEPS = np.linspace(-1, 1, 13)
 _ARCH = np.sqrt(np.clip(1 - np.abs(_STEPS) ** 2.2, 0, None))  # 1 in the middle, 0 at the corners
 _BOW = _ARCH * (1 - 0.22 * np.exp(-((_STEPS / 0.16) ** 2)))  # cupid's bow
@@ -135,8 +135,9 @@ class Mouth:
         cavity[:] = self._dark
         middle, half = (x[0] + x[-1]) / 2, (x[-1] - x[0]) / 2
         size = bottom - top
-        if jaw > 0.15:  # lower teeth stay with the jaw
-            edge = bottom - 2.5 - 0.10 * size * (1 - teeth)
+        low = max(1.6 * (teeth - 0.55), 0.5 * (jaw - 0.3))  # both rows meet in s, open in a
+        if low > 0:
+            edge = bottom - 6.0 * min(1.0, low)
             _fill(cavity, _band(x, np.full_like(x, edge), below + 2), self._low_tooth)
         rise = bottom - (0.25 + 0.60 * tongue) * size
         blob = ((middle * 16, rise * 16), (half * 0.62 * 16, (2.0 + 0.55 * size) * 16))
@@ -145,7 +146,7 @@ class Mouth:
             axes = (round(blob[1][0]), round(blob[1][1]))
             cv2.ellipse(cavity, centre, axes, 0, 0, 360, self._tongue, -1, cv2.LINE_AA, _SHIFT)
         if teeth > 0.02:
-            show = 1.5 + 6.5 * teeth
+            show = 1.0 + min(6.0, 0.25 * size + 3.5) * teeth
             _fill(cavity, _band(x, above - 2, np.full_like(x, top + show)), self._tooth)
         mask = np.zeros(lips.shape[:2], np.uint8)
         _fill(mask, _band(x, above, below), (255.0,))

@@ -58,7 +58,7 @@ def _mask(polygon: np.ndarray, blur: float = 0.0) -> np.ndarray:
     """Cover of a polygon (N, 2) on the fine grid, (S, S) float32 in [0, 1]."""
     plane = np.zeros((_SIDE, _SIDE), np.uint8)
     points = np.round(((polygon + ORIGIN) * FINE - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(plane, [points], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(plane, [points], (255.0,), cv2.LINE_AA, 4)
     soft = plane.astype(np.float32) / 255
     return cv2.GaussianBlur(soft, (0, 0), blur * FINE) if blur > 0 else soft
 
@@ -103,7 +103,8 @@ def _shade(shape: FaceShape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     normal = np.stack([-right, -down, np.ones_like(height)])
     normal /= np.linalg.norm(normal, axis=0)
     lit = np.clip(np.tensordot(np.array(shape.light, np.float32), normal, 1), 0, 1)
-    return shape.ambient + (1.12 - shape.ambient) * lit
+    rim = np.clip(2.4 * _mask(outline(shape), 5) - 1.1, 0, 1)  # the skin turns away there
+    return (shape.ambient + (1.12 - shape.ambient) * lit) * (0.72 + 0.28 * rim)
 
 
 def _paint(picture: np.ndarray, cover: np.ndarray, colour: np.ndarray) -> None:

@@ -160,7 +160,7 @@ class _Clips:
         share.seconds += len(samples) / channel.RATE
 
     def fill(self, subset: str, first: int, seconds: float, long: int = 0) -> None:
-        """Write clips numbered from `first` until there are `seconds`, the first `long` long ones."""
+        """Write clips numbered from `first` until there are `seconds`; `long` are long."""
         number = first
         while self.result.share(subset).seconds < seconds:
             self._one(subset, number, number - first < long)

@@ -78,7 +78,8 @@ def _word_times(
     known = [(p, t) for _, p, t in words if t is not None]
     known = [(0, float(begin[0])), *(pair for pair in known if pair[0] > 0)]
     known.append((len(sentence) + 1, sounds[-1][2]))
-    guesses = np.interp([p for _, p, _ in words], *zip(*known, strict=True))
+    told_places, told_times = np.array(known).T
+    guesses = np.interp([p for _, p, _ in words], told_places, told_times)
     first = [int(np.argmin(np.abs(begin - 0.01 - guess))) for guess in guesses]
     for index, (_, _, told) in enumerate(words):  # espeak tells a little early, never late
         if told is not None:
