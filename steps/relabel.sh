@@ -3,6 +3,7 @@
 # The next iteration's labels: features of one layer of a model, k-means fitted to those of
 # <data-train>, and labels of all sets, in copies of the data directories named by --suffix. The
 # directories that were there keep their labels, so the models trained on them stay up to date.
+# An audio-visual model reads the streams that a directory has (audio alone: video is zero).
 # e.g.: steps/relabel.sh --layer 6 --suffix _it2 exp/pretrain/checkpoint_last.pt exp/kmeans_it2 \
 #         data/train data/dev       # makes data/train_it2, data/dev_it2
 set -euo pipefail
@@ -15,7 +16,8 @@ layer=6          # 0 = input of the first block, l = output of block l
 clusters=500     # number of units
 fraction=1.0     # share of <data-train>'s utterances that k-means is fitted to
 seed=0           # seed of k-means
-rate=50          # labels a second: the next model's frame rate
+rate=50          # labels a second: the next model's frame rate; 25 for audio-visual models
+modality=auto    # streams that an audio-visual model reads; auto = audio and video that are there
 device=cpu       # cpu, cuda or auto
 gpu=0            # GPUs asked for each job
 # end of options
@@ -32,9 +34,11 @@ steps=$TRIVIUM_ROOT/steps
 for data in "$@"; do
   "$steps/copy_data_dir.sh" "$data" "$data$suffix"
   "$steps/dump_feats.sh" "${array[@]}" --layer "$layer" --device "$device" --gpu "$gpu" \
-    "$checkpoint" "$data$suffix" "$kmeans/feats/$(basename "$data")"
+    --modality "$modality" "$checkpoint" "$data$suffix" "$kmeans/feats/$(basename "$data")"
 done
-"$steps/train_kmeans.sh" --cmd "$cmd" --feats "hidden$layer" --clusters "$clusters" --seed "$seed" \
+feats=hidden$layer
+case $modality in auto | av) ;; *) feats=${feats}_$modality ;; esac
+"$steps/train_kmeans.sh" --cmd "$cmd" --feats "$feats" --clusters "$clusters" --seed "$seed" \
   --fraction "$fraction" "$train" "$kmeans"
 for data in "$@"; do
   "$steps/dump_labels.sh" "${array[@]}" --rate "$rate" "$data$suffix" "$kmeans"

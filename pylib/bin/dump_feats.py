@@ -16,7 +16,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("data", type=Path, help="data directory")
     parser.add_argument("ark_dir", type=Path, help="directory for the arks")
     parser.add_argument("--layer", type=int, default=6, help="0 = input of block 1; l = block l")
-    parser.add_argument("--name", help="stem of the scp (default: hidden<layer>)")
+    parser.add_argument("--name", help="stem of the scp (default: hidden<layer>, hidden<layer>_a)")
+    parser.add_argument(
+        "--modality", default="auto", choices=("auto", "av", "a", "v", "p"),
+        help="streams of an audio-visual model; auto = audio and video that the data has",
+    )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     add_parts(parser)
     args = parser.parse_args(argv)
@@ -24,15 +28,12 @@ def main(argv: list[str]) -> int:
     from pylib.corpus.derived import Derived, input_bytes
     from pylib.corpus.progress import Progress
     from pylib.features.making import log_made
-    from pylib.training.extract import LayerExtractor
+    from pylib.training.av_extract import open_extractor
 
     index, jobs, merge = parts(args)
-    extractor = LayerExtractor(args.checkpoint, args.data, args.device)
-    stem = args.name or f"hidden{args.layer}"
-    tables = ["wav.scp", "segments", "utt2spk"]
-    if extractor.encoder.config.frontend == "fbank":
-        tables.append("feats.scp")
-    inputs = input_bytes(args.data / name for name in tables)
+    extractor = open_extractor(args.checkpoint, args.data, args.device, args.modality)
+    stem = args.name or extractor.stem(args.layer)
+    inputs = input_bytes(args.data / name for name in extractor.tables)
     meta = extractor.meta(args.layer)
     derived = Derived(args.data, stem, args.ark_dir, meta, tuple(inputs), jobs)
     if index:

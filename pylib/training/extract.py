@@ -24,9 +24,11 @@ from pylib.corpus.errors import UserError
 from pylib.nn.batch import Batch
 from pylib.nn.encoder import Encoder
 from pylib.training.checkpoint import load_system
+from pylib.training.config import TrainConfig
 from pylib.training.inputs import InputReader
 
 Matrix = npt.NDArray[np.float32]
+Loaded = tuple[nn.Module, TrainConfig, dict[str, Any]]
 
 LAYER_CONVENTION = (
     "0 = input of the first block (positions added); l = output of block l with its closing "
@@ -45,19 +47,26 @@ class LayerExtractor:
     """
 
     def __init__(
-        self, checkpoint: str | os.PathLike[str], data: str | os.PathLike[str], device: str = "cpu"
+        self,
+        checkpoint: str | os.PathLike[str],
+        data: str | os.PathLike[str],
+        device: str = "cpu",
+        loaded: Loaded | None = None,
     ) -> None:
         """
         Args:
             checkpoint: pre-trained or fine-tuned.
             data: data directory; filter-bank models need its `feats.scp`.
             device: `cpu`, `cuda` or `auto`.
+            loaded: what `load_system` gave for the checkpoint, where that is known.
 
         Raises:
             UserError: unreadable checkpoint, missing features, no such device.
         """
         self.device = pick_device(device)
-        system, config, _ = load_system(Path(checkpoint), self.device)
+        system, config, _ = loaded or load_system(Path(checkpoint), self.device)
+        if config.av_model is not None:
+            raise UserError(f"{checkpoint}: is audio-visual: a model of speech is asked for")
         if config.model is None:
             raise UserError(
                 f"{checkpoint}: a {config.system} model has no layers to read: use "
@@ -86,6 +95,16 @@ class LayerExtractor:
         other = copy.copy(self)
         other._open(data)
         return other
+
+    @property
+    def tables(self) -> list[str]:
+        """Tables of the data directory that decide the features."""
+        more = ["feats.scp"] if self._config.encoder.frontend == "fbank" else []
+        return ["wav.scp", "segments", "utt2spk", *more]
+
+    def stem(self, layer: int) -> str:
+        """Name of the features of a layer."""
+        return f"hidden{layer}"
 
     def meta(self, layer: int) -> dict[str, Any]:
         """Description of the features of a layer: everything that decides what the numbers mean."""
@@ -137,7 +156,7 @@ class LayerExtractor:
         if len(blocks):
             hooks.append(blocks[0].register_forward_pre_hook(keep_input))
         for number, block in enumerate(blocks, 1):
-            hooks.append(block.register_forward_hook(_keeper(seen, number)))
+            hooks.append(block.register_forward_hook(keeper(seen, number)))
         try:
             with torch.inference_mode():
                 last, _ = self.encoder.extract(self._batch(utt), max(layers))
@@ -168,7 +187,9 @@ class LayerExtractor:
         return matrix
 
 
-def _keeper(seen: dict[int, Tensor], number: int) -> Any:
+def keeper(seen: dict[int, Tensor], number: int) -> Any:
+    """A forward hook that keeps the output of a block under its number."""
+
     def keep(_module: nn.Module, _args: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         seen[number] = output[0]
 

@@ -15,6 +15,7 @@ from pylib.corpus.datadir import DataDir
 from pylib.corpus.derived import Derived, input_bytes
 from pylib.corpus.errors import UserError
 from pylib.corpus.progress import Progress
+from pylib.corpus.tables import names_some, read_numbers
 from pylib.units.assign import Assigner
 from pylib.units.kmeans_model import KMeansModel
 from pylib.units.labels import (
@@ -23,12 +24,15 @@ from pylib.units.labels import (
     LabelReader,
     label_meta,
     labeller,
+    picture_frames,
     ratio,
     require_variety,
     usage,
     waveform_frames,
 )
 from pylib.units.quality import perplexity
+
+PICTURE_RATE = 25.0  # Hz of audio-visual models
 
 
 class Features(Protocol):
@@ -65,6 +69,8 @@ class LabelStage:
     def derived(self) -> Derived:
         """Names and digests of the arks."""
         tables = [f"{self.kmeans.stem}.scp", f"{self.kmeans.stem}.json", "utt2num_samples"]
+        if self.rate == PICTURE_RATE:
+            tables.append("utt2num_video")
         if self.kmeans.cmvn == "speaker":
             tables.append("utt2spk")
         inputs = input_bytes(self.data / name for name in tables)
@@ -91,14 +97,23 @@ class LabelStage:
         return self.derived().write_shard(index, features.utts, make, progress=progress)
 
     def _frames(self, utts: Sequence[str]) -> Mapping[str, int] | None:
-        """Conv frames of each utterance, where the audio lies at the model's rate."""
+        """Frames that the model makes of each utterance, where the audio lies at its rate: conv
+        frames at 50 Hz, pictures at 25 Hz."""
+        counted = self.data / "utt2num_video"
+        if self.align == "start" and self.rate == PICTURE_RATE and counted.is_file():
+            pictures = read_numbers(counted, int)
+            missing = [utt for utt in utts if utt not in pictures]
+            if missing:
+                raise UserError(f"{counted}: lacks {names_some(missing)}: prepare the data again")
+            return pictures
         data = DataDir.load(self.data)
-        if self.align != "start" or self.rate != 50.0 or not _known(data):
+        if self.align != "start" or self.rate not in (50.0, PICTURE_RATE) or not _known(data):
             return None
         samples, seconds = data.utt2num_samples, data.utt2dur
         if any(abs(samples[utt] - 16000 * seconds[utt]) > 16 for utt in utts):
             return None  # resampled on reading: the length is not known without the audio
-        return {utt: waveform_frames(samples[utt]) for utt in utts}
+        frames = waveform_frames if self.rate == 50.0 else picture_frames
+        return {utt: frames(samples[utt]) for utt in utts}
 
     def commit(self, utts: Sequence[str]) -> str:
         """Join the shards; returns the line about the use of the units.
