@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pylib.nn.norm_act import norm_act
 from pylib.nn.norms import send
 
 MEAN, STD = 0.421, 0.165  # of grey mouths in [0, 1]
@@ -35,16 +36,18 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
         self.act2 = nn.PReLU(channels)
-        self.shortcut: nn.Module | None = None
+        self.shortcut: nn.Sequential | None = None
         if stride != 1 or inside != channels:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inside, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.act1(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
-        return self.act2(y + (x if self.shortcut is None else self.shortcut(x)))
+        y = norm_act(self.conv1(x), self.norm1, self.act1)
+        if self.shortcut is not None:
+            conv, norm = self.shortcut
+            x = norm_act(conv(x), norm, None)
+        return norm_act(self.conv2(y), self.norm2, self.act2, x)
 
 
 class VideoFrontend(nn.Module):
@@ -90,7 +93,7 @@ class VideoFrontend(nn.Module):
         rows, frames = video.shape[:2]
         flat, index, centre = pack(lengths, frames, shown)
         x = self.stem(self.normalise(video.flatten(0, 1), index), centre)
-        x = F.max_pool2d(self.act(self.norm(x)), 3, 2, 1)
+        x = F.max_pool2d(norm_act(x, self.norm, self.act), 3, 2, 1)
         x = self.trunk(x).mean((2, 3))
         if len(flat) == rows * frames:
             return x.view(rows, frames, self.dim)
