@@ -21,6 +21,7 @@ class RunReader:
 
     Attributes:
         utts: utterances, sorted.
+        made: names of the generations of arks, which say from what the phones were made.
 
     Raises:
         UserError: no phones, or of other symbols.
@@ -34,6 +35,7 @@ class RunReader:
         if (Path(data) / "phone_runs.scp").is_file():
             _, self._runs = open_derived(data, "phone_runs")
         self.utts = list(self._phones)
+        self.made = sorted({_generation(rx) for rx in self._phones.values()})
         self._arks = ArkReader()
 
     def read(self, utt: str) -> tuple[Ids, Ids]:
@@ -77,3 +79,8 @@ def durations(lengths: npt.NDArray[np.integer], frames: int) -> npt.NDArray[np.i
     ends = np.minimum((np.cumsum(lengths, dtype=np.int64) + FRAMES // 2) // FRAMES, frames)
     ends[-1] = frames
     return np.diff(ends, prepend=0)
+
+
+def _generation(rx: str) -> str:
+    """Directory of an ark, without the number of shards: `pylib.corpus.derived.Derived`."""
+    return Path(rx).parent.name.rpartition(".n")[0]
