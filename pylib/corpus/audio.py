@@ -7,6 +7,7 @@ Read with soundfile (libsndfile), resampled with soxr: measured at 8,000x real t
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -186,3 +187,16 @@ def write_audio(path: str | os.PathLike[str], samples: Samples, rate: int) -> No
     pcm = np.clip(np.rint(np.asarray(samples) * 32767.0), -32768, 32767).astype(np.int16)
     with atomic_path(path) as temp:
         soundfile.write(temp, pcm, rate, format=kind, subtype="PCM_16")
+
+
+def write_flac(path: str | os.PathLike[str], samples: Samples, rate: int) -> None:
+    """Mono 16-bit flac under its name when complete; `sync_files` puts many on the disk at once."""
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temp = final.with_name(f".{final.name}.tmp-{os.getpid()}.flac")
+    pcm = np.clip(np.rint(np.asarray(samples) * 32767.0), -32768, 32767).astype(np.int16)
+    try:
+        soundfile.write(temp, pcm, rate, format="FLAC", subtype="PCM_16")
+        os.replace(temp, final)
+    finally:
+        temp.unlink(missing_ok=True)

@@ -13,9 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-
 from pylib.corpus.atomic import (
     atomic_dir,
     require_free_space,
@@ -23,7 +20,7 @@ from pylib.corpus.atomic import (
     write_json,
     write_text,
 )
-from pylib.corpus.audio import Samples, audio_info
+from pylib.corpus.audio import audio_info, write_flac
 from pylib.corpus.clean import CleanConfig, Cleaned, clean
 from pylib.corpus.datadir import DataDir, check_speaker_order, format_seconds
 from pylib.corpus.derived import input_bytes, shard_slice
@@ -70,18 +67,6 @@ def shift_phones(
         if last > first:
             kept.append((first, last - first, name))
     return kept
-
-
-def _write_flac(path: Path, samples: Samples, rate: int) -> None:
-    """16-bit flac under its name when complete; `sync_files` puts many on the disk at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.tmp-{os.getpid()}.flac")
-    pcm = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
-    try:
-        soundfile.write(temp, pcm, rate, format="FLAC", subtype="PCM_16")
-        os.replace(temp, path)
-    finally:
-        temp.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -143,7 +128,7 @@ class CleanStage:
             for number, (first, samples) in enumerate(result.pieces, 1):
                 name = f"{utt}-c{number:02d}" if self.config.chunk else utt
                 path = self.audio_dir / data.utt2spk[utt] / f"{name}.flac"
-                _write_flac(path, samples, self.config.rate)
+                write_flac(path, samples, self.config.rate)
                 written.append(path)
                 made[name] = {"utt": utt, "first": first, "samples": len(samples)}
             progress(done, len(part))
