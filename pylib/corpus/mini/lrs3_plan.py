@@ -18,6 +18,7 @@ from pylib.corpus.mini.speakers import Speaker, deal, usable_voices
 SEEN, TEST, TEXT, AUDIO, NOISE = "lrs3", "lrs3/test", "tedlium3", "audio", "musan"
 _SPARE = 1.35  # candidates beyond the expected number
 _TRIES = 4000
+_SLOT_PACE = 0.75  # words of the slots are longer than the grammar's: so many fewer in a second
 
 
 class Language(Protocol):
@@ -112,8 +113,9 @@ def sentences(config: Lrs3MiniConfig, what: str, seen: set[str]) -> Iterator[str
     """
     speech = language(config)
     rng = random.Random(f"lrs3 sentences {config.seed} {what}")
-    lengths = utterance_lengths(config, rng, config.rate)
-    speed = WORDS_PER_SECOND_AT_140 * config.rate / 140
+    rate = config.rate * (_SLOT_PACE if config.words < MOST_WORDS else 1.0)
+    lengths = utterance_lengths(config, rng, rate)
+    speed = WORDS_PER_SECOND_AT_140 * rate / 140
     fewest = max(3, round(config.min_seconds * speed))
     most = max(fewest, round(config.max_seconds * speed))
     tries = 0
