@@ -165,6 +165,41 @@ def write_part(
     )
 
 
+def _part_names(shards: int) -> list[str]:
+    return [f"hyp.{shard}of{shards}" for shard in range(1, shards + 1)]
+
+
+def join_parts(directory: Path, shards: int, utts: list[str]) -> tuple[dict[str, str], float]:
+    """(hypotheses of all shards, seconds of their searches together).
+
+    UserError when the parts do not hold exactly the utterances of the data directory.
+    """
+    merged: dict[str, str] = {}
+    seconds = 0.0
+    for name in _part_names(shards):
+        part = directory / "parts" / name
+        rows = read_table(part)
+        if merged.keys() & rows.keys():
+            raise UserError(f"{part}: utterances of another shard: remove {part.parent} and decode")
+        merged.update(rows)
+        seconds += json.loads(part.with_name(f"{name}.json").read_text(encoding="utf-8"))["seconds"]
+    if merged.keys() != set(utts):
+        raise UserError(
+            f"{directory}/parts: {len(merged)} hypotheses for {len(utts)} utterances: the parts "
+            "are of another data directory: remove them and decode again"
+        )
+    return merged, seconds
+
+
+def remove_parts(directory: Path, shards: int) -> None:
+    """Remove what `join_parts` has joined."""
+    for name in _part_names(shards):
+        (directory / "parts" / name).unlink()
+        (directory / "parts" / f"{name}.json").unlink()
+    if not any((directory / "parts").iterdir()):
+        (directory / "parts").rmdir()
+
+
 def merge_parts(
     directory: Path,
     shards: int,
@@ -178,21 +213,7 @@ def merge_parts(
     Returns decode.json and `seconds`, the time of the search (which is kept out of the file: the
     same input gives the same bytes).
     """
-    merged: dict[str, str] = {}
-    seconds = 0.0
-    names = [f"hyp.{shard}of{shards}" for shard in range(1, shards + 1)]
-    for name in names:
-        part = directory / "parts" / name
-        rows = read_table(part)
-        if merged.keys() & rows.keys():
-            raise UserError(f"{part}: utterances of another shard: remove {part.parent} and decode")
-        merged.update(rows)
-        seconds += json.loads(part.with_name(f"{name}.json").read_text(encoding="utf-8"))["seconds"]
-    if merged.keys() != set(utts):
-        raise UserError(
-            f"{directory}/parts: {len(merged)} hypotheses for {len(utts)} utterances: the parts "
-            "are of another data directory: remove them and decode again"
-        )
+    merged, seconds = join_parts(directory, shards, utts)
     record: dict[str, Any] = {
         "decode": settings.method,
         "set": set_name,
@@ -217,9 +238,5 @@ def merge_parts(
         }
     write_table(directory / "hyp", merged)
     write_json(directory / "decode.json", record)
-    for name in names:
-        (directory / "parts" / name).unlink()
-        (directory / "parts" / f"{name}.json").unlink()
-    if not any((directory / "parts").iterdir()):
-        (directory / "parts").rmdir()
+    remove_parts(directory, shards)
     return {**record, "seconds": seconds}

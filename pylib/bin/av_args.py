@@ -1,0 +1,149 @@
+"""What decoding and tuning of audio-visual models have in common: options, model, readers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pylib.corpus.errors import UserError
+
+if TYPE_CHECKING:
+    from pylib.decoding.attention_search import SearchOptions
+    from pylib.decoding.av_decode import Sources, Variant
+    from pylib.systems.seq2seq import Seq2Seq
+
+TUNED_FORMAT = "trivium.tuned_av/1"
+_NAMES = ("beam", "length_penalty", "ctc_weight", "threshold")
+
+
+@dataclass
+class DecodeInputs:
+    """A model and what it reads.
+
+    Attributes:
+        name: of the data directory.
+        modalities, variants: in which ways the set is read.
+        pieces: of the subword model.
+        payload: of the checkpoint.
+        options: modality -> search options.
+        tuned: modality -> which development set chose them, for decode.json.
+    """
+
+    model: Seq2Seq
+    sources: Sources
+    name: str
+    modalities: list[str]
+    variants: list[Variant]
+    pieces: tuple[str, ...]
+    payload: dict[str, Any]
+    options: dict[str, SearchOptions] = field(default_factory=dict)
+    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the search and of where it runs."""
+    parser.add_argument("--beam", type=int, help="hypotheses kept; default 20")
+    parser.add_argument("--length-penalty", type=float, help="default 1")
+    parser.add_argument("--ctc-weight", type=float, help="share of CTC's prefix score; default 0")
+    parser.add_argument("--threshold", type=float, help="nats below the best, 0 = none; default 20")
+    parser.add_argument("--batch-seconds", type=float, default=160.0, help="padded video a batch")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Search options that were given by hand."""
+    return {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
+
+
+def open_sources(args: argparse.Namespace) -> DecodeInputs:
+    """Load the checkpoint of `args` and open its data with the streams that are asked for.
+
+    Raises:
+        UserError: not a checkpoint of seq2seq, streams or noise that are not there.
+    """
+    from pylib.decoding.av_decode import MODALITIES, Sources, parse_modalities, variants_of
+    from pylib.features.noise import Condition, NoiseSet
+    from pylib.training.av_reader import AVReader
+    from pylib.training.av_text import subwords_of
+    from pylib.training.checkpoint import load_system
+
+    model, config, payload = load_system(args.checkpoint, args.device)
+    if config.system != "seq2seq":
+        raise UserError(
+            f"{args.checkpoint}: a {config.system} model writes no pieces of words: fine-tune it "
+            "with system = seq2seq first"
+        )
+    modalities = parse_modalities(args.modalities, model, args.checkpoint)  # type: ignore[arg-type]
+    conditions = [Condition.parse(text) for text in args.conditions.split()]
+    if not conditions:
+        raise UserError("--conditions: none given: clean, babble:0 ...")
+    streams = {name for modality in modalities for name in MODALITIES[modality]}
+    noise = None
+    noisy = sorted({c.category for c in conditions if not c.clean})
+    if noisy and "audio" in streams:
+        if not args.noise:
+            raise UserError(f"--conditions {args.conditions}: --noise is needed")
+        noise = NoiseSet(args.noise, "test", noisy)
+    readers = {name: AVReader(args.data, [name]) for name in sorted(streams)}
+    sources = Sources(readers.get("audio"), readers.get("video"), noise, args.seed)
+    return DecodeInputs(
+        model=model,  # type: ignore[arg-type]
+        sources=sources,
+        name=Path(args.data).resolve().name,
+        modalities=modalities,
+        variants=variants_of(conditions, modalities),
+        pieces=subwords_of(payload, args.checkpoint).pieces,
+        payload=payload,
+    )
+
+
+def options_for(
+    args: argparse.Namespace, inputs: DecodeInputs
+) -> tuple[dict[str, SearchOptions], dict[str, dict[str, Any]]]:
+    """(modality -> options, modality -> record of who chose them); options by hand win.
+
+    A modality that was not tuned takes the options of the first that was.
+    """
+    from pylib.decoding.attention_search import SearchOptions
+    from pylib.decoding.av_decode import with_model_weight
+
+    given = given_options(args)
+    tuned = read_tuned(args.tuned) if args.tuned else {}
+    options, records = {}, {}
+    for modality in inputs.modalities:
+        chosen: dict[str, Any] = {}
+        if tuned:
+            source = modality if modality in tuned else next(iter(tuned))
+            chosen = tuned[source]["options"]
+            records[modality] = {
+                "file": args.tuned,
+                "set": tuned[source]["set"],
+                "wer": tuned[source]["wer"],
+                "modality": source,
+                "overridden": sorted(given),
+            }
+        try:
+            mine = SearchOptions(**{**chosen, **given})
+        except TypeError as error:
+            raise UserError(f"{args.tuned}: {error}: tune again") from None
+        options[modality] = with_model_weight(mine, inputs.model, args.checkpoint)
+    return options, records
+
+
+def read_tuned(path: str) -> dict[str, dict[str, Any]]:
+    """Modality -> what steps/tune_av.sh wrote. UserError: not such a file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["format"] != TUNED_FORMAT or not content["modalities"]:
+            raise ValueError(f"format {content['format']!r}")
+        return {
+            name: {"options": row["options"], "set": row["set"], "wer": row["wer"]}
+            for name, row in content["modalities"].items()
+        }
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run steps/tune_av.sh on a dev set") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not written by steps/tune_av.sh ({error}): tune again") from None

@@ -1,0 +1,146 @@
+"""Decode a fine-tuned audio-visual model: one shard, or the merge of all shards."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pylib.bin.av_args import DecodeInputs, add_search_options, open_sources, options_for
+from pylib.bin.entry import run
+from pylib.corpus.errors import UserError
+
+if TYPE_CHECKING:
+    from pylib.decoding.av_decode import Variant
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="decode_av", description=__doc__)
+    parser.add_argument("checkpoint")
+    parser.add_argument("data", help="data directory: which utterances")
+    parser.add_argument("out", type=Path, help="gets decode_<set>[_<noise>_<snr>]_<modality>/")
+    parser.add_argument("--modalities", default="av a v", help="some of av, a, v")
+    parser.add_argument("--conditions", default="clean", help="clean, <noise>:<SNR> ...")
+    parser.add_argument("--noise", default="", help="directory of noise, for other than clean")
+    parser.add_argument("--method", choices=("beam", "greedy"), default="beam")
+    parser.add_argument("--tuned", help="tuned.json of steps/tune_av.sh")
+    parser.add_argument("--seed", type=int, default=1, help="which noise an utterance gets")
+    add_search_options(parser)
+    parser.add_argument("--shard", default="1/1", help="which shard, N/M")
+    parser.add_argument("--merge", type=int, metavar="M", help="join M finished shards instead")
+    parser.add_argument("--list", action="store_true", help="print the directories and stop")
+    return parser
+
+
+def _decode(args: argparse.Namespace, inputs: DecodeInputs, shard: int, shards: int) -> int:
+    """Decode every shards-th batch in all variants."""
+    from pylib.decoding.av_decode import decode_batch, usable_and_empty
+    from pylib.decoding.logprobs import plan_batches
+    from pylib.decoding.search import write_part
+
+    started = time.monotonic()
+    usable, empty = usable_and_empty(inputs.sources.frames)
+    batches = plan_batches(usable, int(args.batch_seconds * 25))[shard - 1 :: shards]
+    found: dict[Variant, dict[str, str]] = {
+        v: dict.fromkeys(empty if shard == 1 else [], "") for v in inputs.variants
+    }
+    for number, batch in enumerate(batches, 1):
+        made = decode_batch(
+            inputs.model,
+            inputs.sources,
+            batch,
+            inputs.variants,
+            inputs.options,
+            inputs.pieces,
+            args.method,
+            args.device,
+        )
+        for variant, hypotheses in made.items():
+            found[variant].update(hypotheses)
+        print(f"batch {number}/{len(batches)}: {time.monotonic() - started:.1f} s", flush=True)
+    for variant, hypotheses in found.items():
+        directory = args.out / variant.name(inputs.name)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_part(directory, shard, shards, dict(sorted(hypotheses.items())), started)
+        for utt, text in sorted(hypotheses.items()):
+            print(f"{variant.condition} {variant.modality} {utt} {text}")
+    return 0
+
+
+def _merge(args: argparse.Namespace, inputs: DecodeInputs, shards: int) -> int:
+    from pylib.corpus.atomic import sha256_file, write_json
+    from pylib.corpus.tables import write_table
+    from pylib.decoding.av_decode import record_of, usable_and_empty
+    from pylib.decoding.search import join_parts, remove_parts
+
+    noise = inputs.sources.noise
+    frames = inputs.sources.frames
+    checkpoint = {
+        "path": args.checkpoint,
+        "sha256": sha256_file(args.checkpoint),
+        "update": inputs.payload.get("update"),
+    }
+    for variant in inputs.variants:
+        directory = args.out / variant.name(inputs.name)
+        merged, seconds = join_parts(directory, shards, sorted(frames))
+        more: dict[str, Any] = {
+            "utterances": len(merged),
+            "empty": sum(not text for text in merged.values()),
+            "too_short": usable_and_empty(frames)[1],
+            "data": args.data,
+            "checkpoint": checkpoint,
+            "method": args.method,
+            "options": inputs.options[variant.modality].as_dict()
+            if args.method == "beam"
+            else None,
+            "tuned": inputs.tuned.get(variant.modality),
+            "noise": None
+            if noise is None or variant.condition.clean
+            else {"path": args.noise, "identity": noise.identity, "seed": args.seed},
+        }
+        write_table(directory / "hyp", dict(sorted(merged.items())))
+        write_json(directory / "decode.json", record_of(variant, inputs.name, more))
+        remove_parts(directory, shards)
+        print(
+            f"{directory}/hyp: {len(merged)} utterances ({more['empty']} empty), "
+            f"{seconds:.1f} s for all variants"
+        )
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        shard, shards = (int(number) for number in args.shard.split("/"))
+        if not 1 <= shard <= shards:
+            raise ValueError
+    except ValueError:
+        raise UserError(f"--shard {args.shard}: expected N/M, for example 2/8") from None
+    if args.list:
+        return _list(args)
+    inputs = open_sources(args)
+    inputs.options, inputs.tuned = options_for(args, inputs)
+    if args.method == "greedy" and inputs.model.ctc_head is None:
+        raise UserError(
+            f"{args.checkpoint}: has no CTC head (seq2seq.ctc_weight = 0): --method greedy reads "
+            "CTC's best path, use --method beam"
+        )
+    if args.merge is not None:
+        return _merge(args, inputs, args.merge)
+    return _decode(args, inputs, shard, shards)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from pylib.decoding.av_decode import variants_of
+    from pylib.features.noise import Condition
+
+    name = Path(args.data).resolve().name
+    conditions = [Condition.parse(text) for text in args.conditions.split()]
+    for variant in variants_of(conditions, args.modalities.split()):
+        print(args.out / variant.name(name))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

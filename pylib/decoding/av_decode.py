@@ -1,0 +1,255 @@
+"""Decoding an audio-visual model: every modality, clean and in noise, from one pass over the data.
+
+The pictures of a batch go through the visual front end once; each noise needs the audio front
+end, and each pair of modality and noise the context network and a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pylib.corpus.errors import UserError
+from pylib.decoding.attention_search import Hypothesis, SearchOptions, Symbols, search
+from pylib.decoding.greedy import collapse
+from pylib.features.noise import Condition, NoiseSet
+from pylib.nn.av_encoder import Streams
+from pylib.nn.modal_batch import ModalBatch
+from pylib.systems.seq2seq import Seq2Seq
+from pylib.units.subwords import BLANK, BOS, EOS, PAD, UNK, words_of
+
+MODALITIES: dict[str, tuple[str, ...]] = {
+    "av": ("audio", "video"),
+    "a": ("audio",),
+    "v": ("video",),
+}
+SYMBOLS = Symbols(EOS, BLANK, (BOS, PAD, UNK))
+METHODS = ("beam", "greedy")
+
+
+class Reader(Protocol):
+    """What is asked of `pylib.training.av_reader.AVReader`."""
+
+    utts: list[str]
+    frames: dict[str, int]
+
+    def batch(
+        self,
+        utts: Sequence[str],
+        condition: Condition | None = None,
+        noise_set: NoiseSet | None = None,
+        seed: int = 1,
+    ) -> ModalBatch: ...
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to hear and see a set."""
+
+    condition: Condition
+    modality: str
+
+    def name(self, data: str) -> str:
+        """`decode_test_babble_-5_av` of a data directory named test."""
+        return f"decode_{data}{self.condition.suffix}_{self.modality}"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where streams and noise come from.
+
+    Attributes:
+        audio, video: readers of that stream; None where no modality asks for it.
+        noise: None where all is clean.
+        seed: which noise.
+    """
+
+    audio: Reader | None
+    video: Reader | None
+    noise: NoiseSet | None = None
+    seed: int = 1
+
+    @property
+    def frames(self) -> dict[str, int]:
+        """Utterance -> frames at 25 Hz."""
+        reader = self.audio or self.video
+        assert reader is not None
+        return reader.frames
+
+
+def parse_modalities(text: str, model: Seq2Seq, where: str = "checkpoint") -> list[str]:
+    """Names of MODALITIES in `text`, each once.
+
+    Raises:
+        UserError: an unknown one, or one whose streams the model does not read.
+    """
+    names = list(dict.fromkeys(text.split()))
+    if not names:
+        raise UserError(f"--modalities: none given: some of {', '.join(MODALITIES)}")
+    for name in names:
+        if name not in MODALITIES:
+            raise UserError(f"--modalities {name}: expected some of {', '.join(MODALITIES)}")
+        lacking = set(MODALITIES[name]) - set(model.seq.modalities)
+        if lacking:
+            raise UserError(
+                f"{where}: was not fine-tuned with {' and '.join(sorted(lacking))} "
+                f"(seq2seq.modalities = {list(model.seq.modalities)}): drop {name} of --modalities"
+            )
+    return names
+
+
+def variants_of(conditions: Sequence[Condition], modalities: Sequence[str]) -> list[Variant]:
+    """All pairs, in the order given."""
+    return [Variant(c, m) for c in dict.fromkeys(conditions) for m in modalities]
+
+
+def with_model_weight(options: SearchOptions, model: Seq2Seq, where: str) -> SearchOptions:
+    """The options that fit the heads a model has.
+
+    Raises:
+        UserError: a CTC weight for a model without CTC.
+    """
+    if model.decoder is None:
+        return replace(options, ctc_weight=1.0)
+    if options.ctc_weight > 0 and model.ctc_head is None:
+        raise UserError(
+            f"{where}: has no CTC head (seq2seq.ctc_weight = 0): decode with --ctc-weight 0"
+        )
+    return options
+
+
+@torch.inference_mode()
+def encode(
+    model: Seq2Seq,
+    sources: Sources,
+    utts: Sequence[str],
+    variants: Sequence[Variant],
+    device: str = "cpu",
+) -> Iterator[tuple[Variant, Tensor, Streams]]:
+    """Encoder output (B, T, D) of a batch in every variant.
+
+    Variants that do not differ (noise does not change pictures) are encoded once, and given with
+    the first of them.
+    """
+    asked = {name for variant in variants for name in MODALITIES[variant.modality]}
+    video = None
+    if "video" in asked:
+        assert sources.video is not None
+        batch = sources.video.batch(utts).to(device)
+        video = model.encoder.front(batch, None, ("video",))
+    for condition in dict.fromkeys(v.condition for v in variants):
+        mine = [v for v in variants if v.condition == condition]
+        audio = None
+        if any("audio" in MODALITIES[v.modality] for v in mine):
+            audio = _audio(model, sources, utts, condition, device)
+        for variant in mine:
+            if not needs_search(variant, variants):
+                continue
+            parts: Collection[str] = MODALITIES[variant.modality]
+            base = audio if "audio" in parts else video
+            assert base is not None
+            streams = base
+            if "audio" in parts and "video" in parts:
+                assert video is not None
+                streams = replace(base, video=video.video)
+            yield variant, model.context(streams), streams
+
+
+def _audio(
+    model: Seq2Seq, sources: Sources, utts: Sequence[str], condition: Condition, device: str
+) -> Streams:
+    assert sources.audio is not None
+    if condition.clean:
+        batch = sources.audio.batch(utts)
+    else:
+        batch = sources.audio.batch(utts, condition, sources.noise, sources.seed)
+    return model.encoder.front(batch.to(device), None, ("audio",))
+
+
+def needs_search(variant: Variant, variants: Sequence[Variant]) -> bool:
+    """Whether a variant is the first of those that see and hear the same."""
+    return twin(variant, variants) == variant
+
+
+def twin(variant: Variant, variants: Sequence[Variant]) -> Variant:
+    """The first variant with the same input: pictures alone are the same in every noise."""
+    if "audio" in MODALITIES[variant.modality]:
+        return variant
+    return next(v for v in variants if v.modality == variant.modality)
+
+
+@torch.inference_mode()
+def find(
+    model: Seq2Seq, memory: Tensor, streams: Streams, options: SearchOptions
+) -> list[list[Hypothesis]]:
+    """Hypotheses of a batch of encoder output, the best of each utterance first."""
+    log_probs = None
+    if options.ctc_weight > 0:
+        log_probs = model.ctc_log_probs(memory, streams.lengths)
+    return search(
+        model.decoder, memory, streams.lengths, streams.padding, options, SYMBOLS, log_probs
+    )
+
+
+@torch.inference_mode()
+def find_greedy(model: Seq2Seq, memory: Tensor, streams: Streams) -> list[list[Hypothesis]]:
+    """CTC's best path of each utterance."""
+    log_probs = model.ctc_log_probs(memory, streams.lengths)
+    value, path = (x.cpu() for x in log_probs.max(2))
+    found = []
+    for row, length in enumerate(streams.lengths.tolist()):
+        tokens = [t for t in collapse(path[row, :length].tolist(), BLANK) if t > UNK]
+        found.append([Hypothesis(tuple(tokens), float(value[row, :length].sum()))])
+    return found
+
+
+def decode_batch(
+    model: Seq2Seq,
+    sources: Sources,
+    utts: Sequence[str],
+    variants: Sequence[Variant],
+    options: Mapping[str, SearchOptions],
+    pieces: Sequence[str],
+    method: str = "beam",
+    device: str = "cpu",
+) -> dict[Variant, dict[str, str]]:
+    """Variant -> utterance -> words of one batch.
+
+    Args:
+        options: modality -> how to search.
+        pieces: of the subword model.
+        method: beam, or greedy (CTC's best path).
+    """
+    made: dict[Variant, dict[str, str]] = {}
+    for variant, memory, streams in encode(model, sources, utts, variants, device):
+        if method == "greedy":
+            found = find_greedy(model, memory, streams)
+        else:
+            found = find(model, memory, streams, options[variant.modality])
+        made[variant] = {
+            utt: " ".join(words_of(pieces, hypotheses[0].tokens))
+            for utt, hypotheses in zip(utts, found, strict=True)
+        }
+    return {variant: made[twin(variant, variants)] for variant in variants}
+
+
+def record_of(variant: Variant, data: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    """decode.json of one variant; `decode` is the modality, `set` names the noise too."""
+    return {
+        "decode": variant.modality,
+        "set": data + variant.condition.suffix,
+        "data_set": data,
+        "condition": str(variant.condition),
+        **more,
+        "lm": None,
+    }
+
+
+def usable_and_empty(frames: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
+    """Utterances with a frame, and those without one (their hypothesis is empty)."""
+    usable = {utt: count for utt, count in frames.items() if count > 0}
+    return usable, sorted(frames.keys() - usable.keys())
