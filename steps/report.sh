@@ -15,6 +15,7 @@ readme=            # also fill the table between the marker lines of this file
 latents=           # directories of latents to draw, in one word: "dir1 dir2"; patterns too, "exp/*/latents"
 conversions=       # directories of converted speech to show and play, likewise
 natural=           # data directory of what was converted; default: as the conversions say
+mouths=            # data directory with the mouth pictures of a decoded set, to show some of
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 2 ] || usage
@@ -29,5 +30,6 @@ read -ra conversion_words <<<"$conversions"
 for word in ${latent_words[@]+"${latent_words[@]}"}; do extra+=(--latents "$word"); done
 for word in ${conversion_words[@]+"${conversion_words[@]}"}; do extra+=(--conversions "$word"); done
 [ -z "$natural" ] || extra+=(--natural "$natural")
+[ -z "$mouths" ] || extra+=(--mouths "$mouths")
 "$TRIVIUM_PYTHON" -m pylib.bin.report --recipe "$recipe" --preset "$preset" --corpus "$corpus" \
   ${extra[@]+"${extra[@]}"} "$1" "$2"

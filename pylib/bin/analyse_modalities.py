@@ -36,10 +36,8 @@ def picture_of(found: Analysis) -> dict[str, Any]:
     """The points of an analysis in two planes, for the report."""
     from pylib.scoring.pictures import neighbour_embedding, principal_components
 
-    planes = {
-        "pca": principal_components(found.points),
-        "tsne": neighbour_embedding(found.points),
-    }
+    points = found.points.astype("float64")
+    planes = {"pca": principal_components(points), "tsne": neighbour_embedding(points)}
     return {
         "layer": found.layer,
         "modalities": found.modalities,

@@ -27,11 +27,15 @@ def _machine() -> dict[str, Any]:
 
 
 def _readme_text(found: Collected, where: str) -> str:
-    """Error rates; of latents and conversion, the few measures that tell most."""
+    """Error rates; of latents, conversion and modalities the few measures that tell most."""
     from pylib.scoring.measure_tables import LEGEND, has_directions, key_table, markdown_table
+    from pylib.scoring.modality_tables import has_modalities, modality_key_table
     from pylib.scoring.readme import format_markdown_table
     from pylib.scoring.result_tables import error_table
 
+    if has_modalities(found.rows):
+        table = markdown_table(modality_key_table(found.rows))
+        return f"{LEGEND.split('.')[0]}; {where}.\n\n{table}"
     if has_directions(found.rows):
         table = markdown_table(key_table(found.rows, found.details))
         return f"{LEGEND.split('.')[0]}; {where}.\n\n{table}"
@@ -40,11 +44,12 @@ def _readme_text(found: Collected, where: str) -> str:
 
 
 def _print_tables(found: Collected) -> None:
-    """Error rates, or all tables of latents and conversion."""
+    """Error rates, or all tables of latents and conversion, or of modalities."""
     from pylib.scoring.measure_tables import LEGEND, sections, text_table
+    from pylib.scoring.modality_tables import modality_sections
     from pylib.scoring.result_tables import error_table, format_text_table
 
-    chapters = sections(found.rows, found.details)
+    chapters = modality_sections(found.rows) or sections(found.rows, found.details)
     if chapters:
         print(LEGEND)
         for section in chapters:
@@ -94,6 +99,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--latents", action="append", default=[], help="to draw; may be a pattern")
     parser.add_argument("--conversions", action="append", default=[], help="to play; likewise")
     parser.add_argument("--natural", type=Path, help="their sources (default: as they say)")
+    parser.add_argument("--mouths", type=Path, help="data directory with mouths of a decoded set")
     args = parser.parse_args(argv)
     from pylib.corpus.atomic import write_text
     from pylib.jobs.environment import provenance
@@ -106,7 +112,10 @@ def main(argv: list[str]) -> int:
         args.recipe, args.preset, args.corpus, args.wall, provenance(str(ROOT)), _machine()
     )
     exhibits = Exhibits(
-        _shown(args.latents, "latents.json"), _shown(args.conversions, "convert.json"), args.natural
+        _shown(args.latents, "latents.json"),
+        _shown(args.conversions, "convert.json"),
+        args.natural,
+        args.mouths,
     )
     summary = write_report(found, info, args.out, exhibits)
     if args.results:

@@ -21,7 +21,8 @@ class Collected:
 
     rows: summary rows (ROW_FIELDS) in a fixed order; details: score file -> its details; runs:
     run.json of every training, with `dir`; stages: finished ledger records; curves: directory ->
-    lines of metrics.jsonl; left_out: score files of another preset.
+    lines of metrics.jsonl; pictures: file of steps/analyse_modalities.sh -> its contents;
+    left_out: score files of another preset.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -29,6 +30,7 @@ class Collected:
     runs: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -102,7 +104,10 @@ def collect(exp: str | Path, preset: str | None = None) -> Collected:
         for path in sorted(root.glob(pattern)):
             if ".stages" in path.parts:  # the ledger's records are named after what they made
                 continue
-            found.rows.extend(_rows_of(read_json(path), path))
+            content = read_json(path)
+            found.rows.extend(_rows_of(content, path))
+            if isinstance(content, dict) and isinstance(content.get("picture"), dict):
+                found.pictures[str(path)] = content
     if not found.rows:
         raise UserError(f"{root}: no scores below: run steps/score_wer.sh first")
     found.rows.sort(key=_sort_key)

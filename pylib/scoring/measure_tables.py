@@ -146,7 +146,7 @@ def cell(rows: Sequence[Row], interval: bool = True) -> str:
     return text
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     """Title of a measure with unit and direction."""
     return f"{measure_of(name).label} {arrow(name)}".rstrip()
 
@@ -158,7 +158,7 @@ def _column(name: str, row: Row) -> str:
     return text if own == arrow(name) else f"{text} {own}"
 
 
-def _seeds(rows: Iterable[Row]) -> str:
+def seeds(rows: Iterable[Row]) -> str:
     """Seeds of some rows in order, `-` of none."""
     found = sorted({row["seed"] for row in rows if row["seed"] is not None})
     return ", ".join(map(str, found)) or "-"
@@ -180,7 +180,7 @@ def measure_table(rows: Sequence[Row], name: str) -> Table:
         for line in sorted({key(row) for row in rows}):
             own = [row for row in rows if key(row) == line]
             cells = [cell([r for r in own if (r["set"], r["decode"]) == c]) for c in columns]
-            out.append([line[0], _seeds(own), *line[2:], *cells])
+            out.append([line[0], seeds(own), *line[2:], *cells])
         return out
 
     names = [heads[column] for column in columns]
@@ -188,8 +188,8 @@ def measure_table(rows: Sequence[Row], name: str) -> Table:
     single = lines(lambda row: (row["system"], str(row["seed"]), run_name(row)))
     runs = None
     if len(single) > len(together):
-        runs = Table(f"{_label(name)}: single runs", ["system", "seed", "run", *names], single, 3)
-    return Table(_label(name), ["system", "seeds", *names], together, 1, runs)
+        runs = Table(f"{label(name)}: single runs", ["system", "seed", "run", *names], single, 3)
+    return Table(label(name), ["system", "seeds", *names], together, 1, runs)
 
 
 def conversion_table(rows: Sequence[Row], name: str | None) -> Table:
@@ -205,10 +205,10 @@ def conversion_table(rows: Sequence[Row], name: str | None) -> Table:
         for line in sorted({key(row) for row in rows}):
             own = [row for row in rows if key(row) == line]
             cells = [cell([r for r in own if r["measure"] == m]) for m in measures]
-            out.append([line[0], line[1], _seeds(own), *cells])
+            out.append([line[0], line[1], seeds(own), *cells])
         return out
 
-    header = ["system", "method", "seeds", *map(_label, measures)]
+    header = ["system", "method", "seeds", *map(label, measures)]
     title = f"Conversions of {name}" if name else "Conversions"
     together = lines(lambda row: (row["system"], str(row["decode"] or "-")))
     single = lines(lambda row: (row["system"], str(row["decode"] or "-"), str(row["seed"])))
@@ -271,9 +271,9 @@ def key_table(rows: Sequence[Row], details: Mapping[str, Any] | None = None) -> 
             cell([r for r in own if (r["measure"], r["set"], r["decode"]) == c], interval=False)
             for c in columns
         ]
-        lines.append([system, _seeds(own), *cells])
+        lines.append([system, seeds(own), *cells])
     heads = [
-        f"{_label(name)} ({' '.join(str(part) for part in where if part)})"
+        f"{label(name)} ({' '.join(str(part) for part in where if part)})"
         for name, *where in columns
     ]
     return Table("", ["system", "seeds", *heads], lines)

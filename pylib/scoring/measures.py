@@ -69,6 +69,9 @@ MEASURES: dict[str, Measure] = {
     "f0_rmse": Measure("F0 RMSE", "Hz", "down", "conversion", digits=1),
     "f0_corr": Measure("F0 correlation", "", "up", "conversion"),
     "vuv_error": Measure("voicing errors", "%", "down", "conversion"),
+    # Layers of self-supervised models, and their modalities.
+    "pnmi": Measure("PNMI", "", "up", "units", digits=3),
+    "retrieval": Measure("retrieval of the same second", "%", "up", "units", 100.0, digits=1),
     "spoof_eer": Measure("EER of the spoof detector", "%", "up", "conversion", digits=1),
 }
 # A measure of a latent that should not know it: (measure, decode) -> which values are better.

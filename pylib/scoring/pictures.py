@@ -96,7 +96,8 @@ def phone_points(directory: str | os.PathLike[str], stem: str) -> tuple[Matrix, 
     return np.concatenate(frames)[rows], [phones[i] for i in rows]
 
 
-def _scatter(axes: Any, plane: Matrix, labels: Sequence[str], title: str) -> None:
+def scatter(axes: Any, plane: Matrix, labels: Sequence[str], title: str) -> None:
+    """Draw points (N, 2) on axes of matplotlib, a colour for each label."""
     import matplotlib
 
     names = sorted(set(labels))
@@ -135,7 +136,7 @@ def latent_picture(directory: str | os.PathLike[str]) -> dict[str, str]:
             (("PCA", principal_components), ("t-SNE", neighbour_embedding))
         ):
             axes = figure.add_subplot(2, len(columns), row * len(columns) + number + 1)
-            _scatter(axes, draw(matrix), labels, f"{title} ({name})")
+            scatter(axes, draw(matrix), labels, f"{title} ({name})")
             if row == 0:
                 axes.legend(fontsize=5, markerscale=1.2, loc="best", framealpha=0.5)
     buffer = io.BytesIO()

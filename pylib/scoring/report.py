@@ -17,6 +17,8 @@ from pylib.scoring.curves import draw_curves
 from pylib.scoring.embed import audio_uri
 from pylib.scoring.html import alignment_view, render, worst
 from pylib.scoring.measure_tables import LEGEND, markdown_table, sections
+from pylib.scoring.modality_tables import is_clean, modality_sections
+from pylib.scoring.mouths import modality_pictures, mouth_blocks
 from pylib.scoring.pictures import latent_picture
 from pylib.scoring.result_tables import (
     comparisons,
@@ -81,11 +83,13 @@ class Exhibits:
         latents: directories of steps/dump_latents.sh, drawn.
         conversions: directories of steps/convert.sh, some of each to be seen and heard.
         natural: data directory of their sources, by default the one they name.
+        mouths: data directory with mouth pictures of a decoded set, some of it to be seen.
     """
 
     latents: Sequence[Path] = ()
     conversions: Sequence[Path] = ()
     natural: Path | None = None
+    mouths: Path | None = None
 
 
 def summary(found: Collected, info: ReportInfo) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def _alignments(found: Collected) -> list[dict[str, Any]]:
     """Worst utterances of every set but development sets, for each system."""
     blocks = []
     for row in found.rows:
-        if row["measure"] != "wer" or str(row["set"]).startswith("dev"):
+        if row["measure"] != "wer" or str(row["set"]).startswith("dev") or not is_clean(row):
             continue
         _, score = read_score(row["file"])
         shown = [alignment_view(u) for u in worst(score, WORST)]
@@ -119,7 +123,8 @@ def _players(found: Collected) -> list[dict[str, Any]]:
 
     sets: dict[str, list[Row]] = {}
     for row in found.rows:
-        if row["measure"] == "wer" and not str(row["set"]).startswith("dev"):
+        shown = row["measure"] == "wer" and is_clean(row)
+        if shown and not str(row["set"]).startswith("dev"):
             sets.setdefault(row["set"], []).append(row)
     players = []
     for rows in sets.values():
@@ -186,7 +191,8 @@ def _runs(found: Collected) -> list[dict[str, Any]]:
 
 
 def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
-    chapters = sections(found.rows, found.details)  # error rates are among them, if any
+    # Error rates are among them, if any.
+    chapters = modality_sections(found.rows) or sections(found.rows, found.details)
     errors = () if chapters else ("wer", "cer")
     return {
         "info": info,
@@ -228,6 +234,8 @@ def write_report(
         players=_players(found),
         pictures=[latent_picture(path) for path in exhibits.latents],
         conversions=conversion_blocks(exhibits.conversions, exhibits.natural),
+        mouths=mouth_blocks(exhibits.mouths, found),
+        modalities=modality_pictures(found),
         environment=json.dumps(
             {**info.environment, "machine": info.machine}, indent=1, sort_keys=True
         ),

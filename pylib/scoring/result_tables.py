@@ -9,6 +9,7 @@ from typing import Any
 
 from pylib.scoring.collect import Collected, Row
 from pylib.scoring.measures import is_tabled
+from pylib.scoring.modality_tables import is_clean, is_modal
 from pylib.scoring.score_files import read_score
 from pylib.scoring.significance import compare
 
@@ -85,16 +86,25 @@ def format_text_table(table: dict[str, Any]) -> str:
 
 def other_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows that have no table of their own (PNMI, probes of layers ...)."""
-    return [row for row in rows if row["measure"] not in ERROR_RATES and not is_tabled(row)]
+    return [
+        row
+        for row in rows
+        if row["measure"] not in ERROR_RATES and not is_tabled(row) and not is_modal(row)
+    ]
 
 
 def decode_settings(found: Collected) -> list[dict[str, Any]]:
-    """One line per distinct decoding: options and which set chose them."""
+    """One line per distinct decoding: options and which set chose them.
+
+    In noise only the decodings that lack utterances: their options are those without noise.
+    """
     lines = []
     for row in found.rows:
         if row["measure"] != "wer":
             continue
         details = found.details[row["file"]]
+        if not is_clean(row) and not details["missing"]:
+            continue
         settings = details["settings"]
         options = settings.get("options") or {}
         tuned = settings.get("tuned")
@@ -118,8 +128,8 @@ def decode_settings(found: Collected) -> list[dict[str, Any]]:
 
 
 def comparisons(found: Collected) -> list[dict[str, Any]]:
-    """Every system against the baseline of the same set, decode and seed, by WER."""
-    rows = [row for row in found.rows if row["measure"] == "wer"]
+    """Every system against the baseline of the same set, decode and seed, by WER; without noise."""
+    rows = [row for row in found.rows if row["measure"] == "wer" and is_clean(row)]
     scores = {row["file"]: read_score(row["file"])[1] for row in rows}
     lines = []
     for base in rows:
