@@ -103,8 +103,13 @@ def parse_modalities(text: str, model: Seq2Seq, where: str = "checkpoint") -> li
 
 
 def variants_of(conditions: Sequence[Condition], modalities: Sequence[str]) -> list[Variant]:
-    """All pairs, in the order given."""
-    return [Variant(c, m) for c in dict.fromkeys(conditions) for m in modalities]
+    """All pairs, in the order given; pictures alone are the same in every noise: clean, once."""
+    pairs = [
+        Variant(condition if "audio" in MODALITIES[modality] else Condition(), modality)
+        for condition in conditions
+        for modality in modalities
+    ]
+    return list(dict.fromkeys(pairs))
 
 
 def with_model_weight(options: SearchOptions, model: Seq2Seq, where: str) -> SearchOptions:
@@ -130,11 +135,7 @@ def encode(
     variants: Sequence[Variant],
     device: str = "cpu",
 ) -> Iterator[tuple[Variant, Tensor, Streams]]:
-    """Encoder output (B, T, D) of a batch in every variant.
-
-    Variants that do not differ (noise does not change pictures) are encoded once, and given with
-    the first of them.
-    """
+    """Encoder output (B, T, D) of a batch in every variant, by condition."""
     asked = {name for variant in variants for name in MODALITIES[variant.modality]}
     video = None
     if "video" in asked:
@@ -147,8 +148,6 @@ def encode(
         if any("audio" in MODALITIES[v.modality] for v in mine):
             audio = _audio(model, sources, utts, condition, device)
         for variant in mine:
-            if not needs_search(variant, variants):
-                continue
             parts: Collection[str] = MODALITIES[variant.modality]
             base = audio if "audio" in parts else video
             assert base is not None
@@ -168,18 +167,6 @@ def _audio(
     else:
         batch = sources.audio.batch(utts, condition, sources.noise, sources.seed)
     return model.encoder.front(batch.to(device), None, ("audio",))
-
-
-def needs_search(variant: Variant, variants: Sequence[Variant]) -> bool:
-    """Whether a variant is the first of those that see and hear the same."""
-    return twin(variant, variants) == variant
-
-
-def twin(variant: Variant, variants: Sequence[Variant]) -> Variant:
-    """The first variant with the same input: pictures alone are the same in every noise."""
-    if "audio" in MODALITIES[variant.modality]:
-        return variant
-    return next(v for v in variants if v.modality == variant.modality)
 
 
 @torch.inference_mode()
@@ -234,7 +221,7 @@ def decode_batch(
             utt: " ".join(words_of(pieces, hypotheses[0].tokens))
             for utt, hypotheses in zip(utts, found, strict=True)
         }
-    return {variant: made[twin(variant, variants)] for variant in variants}
+    return made
 
 
 def record_of(variant: Variant, data: str, more: Mapping[str, Any]) -> dict[str, Any]:
