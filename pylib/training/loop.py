@@ -25,7 +25,8 @@ from pylib.training.dataset import Loader, micro_indices
 from pylib.training.distributed import Processes
 from pylib.training.health import Monitor, TrainingStopped
 from pylib.training.logs import MetricsFile, ProgressLine
-from pylib.training.reduce import reduce_metrics
+from pylib.training.reduce import of_present_kinds, reduce_metrics
+from pylib.training.running_norms import RunningNorms
 from pylib.training.schedules import learning_rate
 from pylib.training.sets import AnySet
 from pylib.training.signals import StopRequest
@@ -104,6 +105,7 @@ class Trainer:
         self.optimizer = make_optimizer(system, config.optim)
         self.updater = Updater(system, self.optimizer, config.optim, config.run, where)
         guarded = config.targets or config.objective
+        self.norms = RunningNorms(system, where)
         self.monitor = Monitor(system, guarded.guard_after if guarded else 0)
         self.measure = best_measure(config)
         self._files: MetricsFile | None = None
@@ -116,6 +118,7 @@ class Trainer:
         checkpoint.restore(self.system, payload["model"], str(self.folder / checkpoint.LAST))
         self.optimizer.load_state_dict(payload["optimizer"])
         self.progress = Progress(**payload["progress"])
+        self.norms.begin()
         if self.progress.scale:
             self.updater.scale, self.updater.calm = self.progress.scale, self.progress.calm
         if hasattr(self.system, "update"):
@@ -132,6 +135,7 @@ class Trainer:
         Raises TrainingStopped, nothing written, when a weight is NaN or infinite.
         """
         self._tick()
+        self.norms.join()
         weights = [item for item in self.system.state_dict().values() if item.is_floating_point()]
         if not bool(torch.stack(torch._foreach_norm(weights)).isfinite().all()):
             raise TrainingStopped(
@@ -262,7 +266,7 @@ class Trainer:
 
     def _log(self, interval: Interval, waited: float, line: ProgressLine) -> Interval:
         """Write one line of metrics, look after the health, start a new interval."""
-        numbers = summarise(reduce_metrics(interval.metrics, self.where))
+        numbers = summarise(of_present_kinds(reduce_metrics(interval.metrics, self.where)))
         now = time.perf_counter()
         elapsed = max(now - interval.began, 1e-9)
         self._tick()
@@ -314,6 +318,7 @@ class Trainer:
         """Measure the development set; whether this is the best so far."""
         assert self.dev is not None
         update, began = self.progress.update, time.perf_counter()
+        self.norms.join()
         try:
             numbers = validate(self.system, self.dev, self.updater, self.where, lambda: bool(stop))
         except Interrupted:

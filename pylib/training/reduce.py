@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pylib.nn.loss import Metrics
+from pylib.nn.modal_batch import KINDS
 from pylib.training.distributed import Processes
 
 
@@ -21,3 +22,12 @@ def reduce_metrics(metrics: Metrics, where: Processes) -> Metrics:
         for piece, item in zip(flat.split([item.numel() for item in parts]), parts, strict=True)
     ]
     return {name: (summed[2 * i], summed[2 * i + 1]) for i, name in enumerate(names)}
+
+
+def of_present_kinds(metrics: Metrics) -> Metrics:
+    """The metrics without those of kinds of data of which there was none (`ce_onlytext` ...)."""
+    return {
+        name: (value, count)
+        for name, (value, count) in metrics.items()
+        if not name.endswith(KINDS) or float(count) > 0
+    }

@@ -15,7 +15,7 @@ from pylib.nn.loss import Metrics, add_metrics, summarise
 from pylib.systems.ctc import CTC
 from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
-from pylib.training.reduce import reduce_metrics
+from pylib.training.reduce import of_present_kinds, reduce_metrics
 from pylib.training.sets import AnySet
 from pylib.training.step import Updater, seed_micro
 from pylib.units.letters import BLANK, decode
@@ -64,7 +64,7 @@ def validate(
     if isinstance(dev, SpeechSet) and dev.unusable and where.rank == 0:
         parts.append(_missed(dev.unusable, dev.text))
     total = add_metrics(parts)
-    return summarise(reduce_metrics(total, where) if shared else total)
+    return summarise(of_present_kinds(reduce_metrics(total, where) if shared else total))
 
 
 def _recognise(system: CTC, batch: Batch, dev: SpeechSet) -> Metrics:

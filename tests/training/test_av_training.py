@@ -1,0 +1,223 @@
+"""Training of VATLM and seq2seq: stops, splits and mixtures change nothing; each mixture runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pylib.corpus.errors import UserError
+from pylib.training import checkpoint
+from pylib.training.av_text import subwords_of
+from pylib.training.checkpoint import load_system
+from pylib.training.session import Request, train
+from pylib.training.signals import EXIT_PREEMPTED
+from pylib.units.subwords import train as train_subwords
+from tests.training.av_helpers import SEQ2SEQ, VATLM, WORDS, make_av_set
+from tests.training.helpers import run_train, same_state, toml, torchrun
+from tests.training.test_resume import metrics, stopped
+
+LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
+KINDS = ("audiotext", "onlytext", "onlyaudio")
+
+
+class World:
+    """Data directories of all kinds and what writes configurations over them."""
+
+    def __init__(self, folder: Path) -> None:
+        rng = np.random.default_rng(0)
+
+        def some(count: int) -> list[int]:
+            return rng.integers(8, 50, count).tolist()
+
+        self.folder = folder
+        self.train = make_av_set(folder, "train", some(18), 1)
+        self.dev = make_av_set(folder, "dev", some(5), 2)
+        self.audiotext = make_av_set(folder, "at", some(8), 3, "audiotext")
+        self.onlytext = make_av_set(folder, "ot", some(9), 4, "onlytext")
+        self.onlyaudio = make_av_set(folder, "oa", some(10), 5, "onlyaudio", extra=300)
+        self.subwords = folder / "spm.model"
+        self.subwords.write_bytes(train_subwords([" ".join(WORDS)] * 5, 40))
+
+    def config(self, base: dict, *kinds: str, name: str = "conf.toml", **changes: object) -> Path:
+        sections = {k: dict(v) if isinstance(v, dict) else v for k, v in base.items()}
+        if base["system"] == "vatlm":
+            sections["mixture"] |= {kind: str(getattr(self, kind)) for kind in kinds}
+            sections["optim"]["micro_batches"] = 1 + len(kinds)
+        else:
+            sections["av_data"]["subwords"] = str(self.subwords)
+        for key, value in changes.items():
+            section, _, item = key.partition("__")
+            sections.setdefault(section, {})[item] = value
+        path = self.folder / name
+        path.write_text(toml(sections), encoding="utf-8")
+        return path
+
+    def go(self, config: Path, exp: str, *overrides: str, init: Path | None = None) -> Path:
+        folder = self.folder / exp
+        request = Request(self.train, self.dev, folder, config, overrides, init=init, device="cpu")
+        assert train(request) == 0
+        return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
+    """A world and a checkpoint of all four kinds."""
+    world = World(tmp_path_factory.mktemp("av"))
+    return world, world.go(world.config(VATLM, *KINDS), "vatlm") / LAST
+
+
+MIXTURES = [kinds for n in range(4) for kinds in itertools.combinations(KINDS, n)]
+
+
+@pytest.mark.parametrize("kinds", MIXTURES, ids=lambda kinds: "+".join(("va", *kinds)))
+def test_every_mixture_trains(kinds: tuple[str, ...], world: World) -> None:
+    path = world.config(VATLM, *kinds, optim__updates=2, run__validate_every=2)
+    folder = world.go(path, "exp")
+    rows = metrics(folder)
+    seen = rows[0]
+    assert math.isfinite(seen["loss"])
+    for kind in ("videoaudio", *KINDS):
+        assert (f"ce_{kind}" in seen) == (kind == "videoaudio" or kind in kinds)
+    assert "ce_videoaudio" in rows[-1] and "ce_onlytext" not in rows[-1]
+
+
+def test_one_utterance_a_batch(world: World) -> None:
+    path = world.config(VATLM, *KINDS, av_data__batch_seconds=2.0, av_data__max_seconds=2.0)
+    folder = world.go(path, "exp")
+    assert all(math.isfinite(row["loss"]) for row in metrics(folder))
+
+
+CASES = {
+    "vatlm": (VATLM, KINDS, {}),
+    "vatlm-bf16": (VATLM, ("onlyaudio",), {"run__precision": "bf16"}),
+    "seq2seq": (SEQ2SEQ, (), {"seq2seq__ctc_weight": 0.5, "seq2seq__modality_dropout": 0.5}),
+    "seq2seq-frozen": (SEQ2SEQ, (), {"seq2seq__freeze_updates": 4}),
+}
+
+
+@pytest.mark.parametrize(("case", "at"), [("vatlm", 4), *((case, 3) for case in CASES)])
+def test_a_stop_changes_nothing(
+    case: str, at: int, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, kinds, changes = CASES[case]
+    path = world.config(base, *kinds, **changes)
+    whole = world.go(path, "whole")
+    parts = world.folder / "parts"
+    with monkeypatch.context() as patch:
+        stopped(patch, at)
+        request = Request(world.train, world.dev, parts, path, device="cpu")
+        assert train(request) == EXIT_PREEMPTED
+    assert world.go(path, "parts") == parts
+    assert same_state(whole / LAST, parts / LAST) == []
+    assert [row["update"] for row in metrics(whole)] == [row["update"] for row in metrics(parts)]
+
+
+def test_other_data_is_another_run(world: World) -> None:
+    path = world.config(VATLM, "onlyaudio", optim__updates=2)
+    world.go(path, "exp")
+    other = make_av_set(world.folder, "oa2", [20, 30, 40], 9, "onlyaudio")
+    with pytest.raises(UserError, match="other settings"):
+        world.go(path, "exp", f"mixture.onlyaudio={other}")
+    moved = world.onlyaudio.with_name("moved")
+    world.onlyaudio.rename(moved)
+    world.go(path, "exp", f"mixture.onlyaudio={moved}")
+
+
+def test_kinds_need_their_turns(world: World) -> None:
+    path = world.config(VATLM, "onlyaudio", optim__micro_batches=3)
+    with pytest.raises(UserError, match="micro_batches = 3.*multiple of 2"):
+        world.go(path, "exp")
+
+
+def test_units_of_another_kmeans_are_refused(world: World) -> None:
+    meta = json.loads((world.onlyaudio / "labels.json").read_text())
+    (world.onlyaudio / "labels.json").write_text(json.dumps(meta | {"sha256": "y"}))
+    with pytest.raises(UserError, match="same k-means"):
+        world.go(world.config(VATLM, "onlyaudio"), "exp")
+    (world.onlyaudio / "labels.json").write_text(json.dumps(meta | {"rate": 50}))
+    with pytest.raises(UserError, match="rate = 50.0"):
+        world.go(world.config(VATLM, "onlyaudio"), "exp")
+
+
+def test_av_hubert_has_no_phones(world: World) -> None:
+    path = world.config(VATLM, av_model__streams=["audio", "video"])
+    folder = world.go(path, "exp")
+    assert json.loads((folder / "run.json").read_text())["system"] == "avhubert"
+    path = world.config(VATLM, "onlytext", av_model__streams=["audio", "video"])
+    with pytest.raises(UserError, match="mixture.onlytext.*stream 'phone'"):
+        world.go(path, "exp2")
+
+
+def test_fine_tuning_begins_at_the_checkpoint(pretrained: tuple[World, Path]) -> None:
+    world, init = pretrained
+    base = {key: value for key, value in SEQ2SEQ.items() if key != "av_model"}
+    path = world.config(base, optim__updates=1, av_model__dropout=0.0, optim__lr=1e-30)
+    folder = world.go(path, "tuned", init=init)
+    system, config, payload = load_system(folder / BEST)
+    assert config.av_model is not None
+    assert (config.av_model.resnet_width, config.av_model.dropout) == (4, 0.0)
+    assert config.av_model.layerdrop == 0.2
+    given = checkpoint.encoder_weights(checkpoint.load(init))
+    for key, value in system.encoder.state_dict().items():
+        if not key.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            torch.testing.assert_close(value, given[key], msg=key)
+    assert json.loads((folder / "run.json").read_text())["system"] == "vatlm"
+    assert json.loads((folder / "run.json").read_text())["best_metric"] == "accuracy"
+    world.subwords.rename(world.subwords.with_name("gone"))
+    try:
+        model = subwords_of(payload)
+        assert list(model.pieces) == payload["vocab"]
+        assert model.decode(model.encode("hello test")) == "HELLO TEST"
+        load_system(folder / BEST)
+    finally:
+        world.subwords.with_name("gone").rename(world.subwords)
+    with pytest.raises(UserError, match=r"av_model.resnet_width = 8, .* has 4"):
+        path = world.config(base, av_model__resnet_width=8)
+        world.go(path, "clash", init=init)
+
+
+def test_a_head_of_ctc_alone(world: World) -> None:
+    folder = world.go(world.config(SEQ2SEQ, seq2seq__ctc_weight=1.0), "exp")
+    assert json.loads((folder / "run.json").read_text())["best_metric"] == "loss"
+    with pytest.raises(UserError, match="subwords: missing"):
+        world.go(world.config(SEQ2SEQ, av_data__subwords=""), "exp2")
+
+
+def test_long_utterances_are_validated(world: World) -> None:
+    """Training leaves what is too long out, validation does not."""
+    long = make_av_set(world.folder, "long", [30, 120, 40], 8)
+    request = Request(
+        world.train, long, world.folder / "exp", world.config(SEQ2SEQ, run__validate_every=3),
+        device="cpu",
+    )  # fmt: skip
+    assert train(request) == 0
+    log = (world.folder / "exp" / "train.log").read_text()
+    assert "long: 3 utterances" in log and "left out" not in log
+
+
+@pytest.mark.slow
+def test_processes_and_accumulation_are_the_same(world: World) -> None:
+    """Two processes, each of which sees two of four kinds, do what one does."""
+    path = world.config(
+        VATLM, *KINDS, optim__updates=3, run__validate_every=0, av_model__layerdrop=0.0
+    )
+    done = run_train("--config", path, "--device", "cpu", world.train, world.dev,
+                     world.folder / "one")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = torchrun(2, "--config", path, world.train, world.dev, world.folder / "two")
+    assert done.returncode == 0, done.stderr
+    one = checkpoint.load(world.folder / "one" / LAST)["model"]
+    two = checkpoint.load(world.folder / "two" / LAST)["model"]
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-4, msg=key)
