@@ -12,6 +12,7 @@ from pylib.corpus.errors import UserError
 from pylib.systems.ctc import CTC
 from pylib.systems.fhvae import FHVAE
 from pylib.systems.mt4ssl import MT4SSL
+from pylib.systems.phone2unit import Phone2Unit
 from pylib.systems.seq2seq import Seq2Seq
 from pylib.systems.vatlm import VATLM
 from pylib.training import checkpoint
@@ -38,6 +39,8 @@ def build_system(config: TrainConfig, vocab_size: int = 0, rows: int = 0) -> nn.
     Raises UserError for sizes that do not fit together.
     """
     try:
+        if config.phone2unit is not None:
+            return Phone2Unit(config.phone2unit)
         if config.av_model is not None:
             return _build_av(config, vocab_size)
         if config.fhvae is not None:

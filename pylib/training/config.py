@@ -27,9 +27,11 @@ from pylib.nn.masks import MaskConfig
 from pylib.systems.ctc import CTCConfig
 from pylib.systems.fhvae import FHVAEConfig, ObjectiveConfig
 from pylib.systems.mt4ssl import TargetsConfig
+from pylib.systems.phone2unit import Phone2UnitConfig
 from pylib.systems.seq2seq import Seq2SeqConfig
 from pylib.systems.vatlm import UnitsConfig
 from pylib.training.av_settings import AVDataConfig, MixtureConfig
+from pylib.training.phone_data import PhoneDataConfig
 from pylib.training.segment_settings import SegmentsConfig
 from pylib.training.settings import DataConfig, OptimConfig, RunConfig, added_keys, neutral_keys
 
@@ -64,6 +66,12 @@ SYSTEMS: dict[str, dict[str, type]] = {
         **AV_SHARED,
     },
     "seq2seq": {"seq2seq": Seq2SeqConfig, **AV_SHARED},
+    "phone2unit": {
+        "phone2unit": Phone2UnitConfig,
+        "phone_data": PhoneDataConfig,
+        "optim": OptimConfig,
+        "run": RunConfig,
+    },
 }
 SECTIONS: dict[str, type] = {name: cls for part in SYSTEMS.values() for name, cls in part.items()}
 
@@ -89,6 +97,8 @@ class TrainConfig:
     av_mask: AVMaskConfig | None = None
     mixture: MixtureConfig | None = None
     seq2seq: Seq2SeqConfig | None = None
+    phone2unit: Phone2UnitConfig | None = None
+    phone_data: PhoneDataConfig | None = None
 
     @property
     def encoder(self) -> EncoderConfig:
@@ -105,7 +115,7 @@ class TrainConfig:
     @property
     def prefetch(self) -> int:
         """Batches prepared ahead of the loop."""
-        of = self.data or self.segments or self.av_data
+        of = self.data or self.segments or self.av_data or self.phone_data
         assert of is not None, self.system
         return of.prefetch
 

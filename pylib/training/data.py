@@ -6,6 +6,7 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -58,6 +59,13 @@ class SpeechSet:
     def hours(self) -> float:
         """Hours of audio in the utterances that are used."""
         return float(self.plan.lengths[self.plan.kept].sum()) / self.rate / 3600
+
+
+class Labelled(Protocol):
+    """A set that may have unit labels."""
+
+    path: Path
+    labels: dict | None
 
 
 def vocabulary(config: TrainConfig) -> tuple[str, ...]:
@@ -146,7 +154,7 @@ def _check_mask(path: str | Path, frames: list[int], mask: MaskConfig, rate: flo
         )
 
 
-def check_same_units(train: SpeechSet, dev: SpeechSet) -> None:
+def check_same_units(train: Labelled, dev: Labelled) -> None:
     """One k-means labels both sets. Raises UserError naming both files."""
     if train.labels is None or dev.labels is None:
         return

@@ -43,7 +43,7 @@ def describe(
     micro = optim.micro_batches
     per_batch = plan.seconds_per_epoch / plan.batches_per_epoch
     per_epoch = plan.batches_per_epoch / micro
-    limits = config.data or config.av_data
+    limits = config.data or config.av_data or config.phone_data
     most = per_batch if limits is None else limits.batch_seconds
     lines += [
         f"batch: {per_batch / 60 * micro:.2f} minutes of audio an update ({per_batch:.1f} s x "

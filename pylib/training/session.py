@@ -142,7 +142,7 @@ def _check_measure(config: TrainConfig) -> None:
         raise UserError(f"run.best_metric = {measure}: pre-training has none: use loss or none")
     if config.system != "fhvae" and measure == "bound":
         raise UserError("run.best_metric = bound: only fhvae has one: use loss or none")
-    if measure == "accuracy" and config.system not in ("seq2seq", "vatlm"):
+    if measure == "accuracy" and config.system not in ("seq2seq", "vatlm", "phone2unit"):
         raise UserError(f"run.best_metric = accuracy: {config.system} has none: use loss or none")
     if config.run.patience and not (measure and config.run.validate_every):
         raise UserError("run.patience needs run.best_metric and run.validate_every")
