@@ -66,7 +66,8 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from pylib.corpus.atomic import write_json
-    from pylib.training.extract import AVLayerExtractor, run_identity
+    from pylib.training.av_extract import AVLayerExtractor
+    from pylib.training.extract import run_identity
     from pylib.units.modalities import ModalOptions, analyse, available
 
     system, seed = run_identity(args.checkpoint, args.system, args.seed)
@@ -85,7 +86,7 @@ def main(argv: list[str]) -> int:
         model,
         args.data,
         layers,
-        available(model.streams, model.streams),
+        available(model.present),
         meta["dim"],
         options,
         {"system": system, "seed": seed, "set": args.data.name},

@@ -14,7 +14,7 @@ from pylib.scoring.measure_tables import Section, Table, cell, label, labelled, 
 MODALITIES = ("av", "a", "v")
 NAMES = {"av": "sound and lips", "a": "sound", "v": "lips", "p": "phones"}
 _NOISE = re.compile(r"(.+)_(babble|music|natural|speech)_(-?[0-9]+(?:\.[0-9]+)?)")
-_LAYER = re.compile(r"layer([0-9]+)/([a-z]+(?:->[a-z]+)?)")
+_LAYER = re.compile(r"layer([0-9]+)/((?:av|a|v|p)(?:->(?:av|a|v|p))?)")
 
 
 def split_set(name: Any) -> tuple[str, str, float | None]:
@@ -152,7 +152,9 @@ def layer_table(rows: Sequence[Row], measure: str, name: str) -> Table | None:
     if not own:
         return None
     layers = sorted({int(match[1]) for _, match in own})
-    shown = list(dict.fromkeys(match[2] for _, match in own))
+    order = [*MODALITIES, "p"]
+    found = {match[2] for _, match in own}
+    shown = sorted(found, key=lambda text: [order.index(part) for part in text.split("->")])
     columns: list[tuple[str, Callable[[Row], bool]]] = [
         (str(layer), lambda row, start=f"layer{layer}/": row["decode"].startswith(start))  # type: ignore[misc]
         for layer in layers
@@ -188,7 +190,7 @@ def modality_sections(rows: Sequence[Row]) -> list[Section]:
         if (table := layer_table(rows, measure, name))
     ]
     chapters = (
-        ("Recognition (av: sound and lips, a: sound, v: lips)", clean),
+        ("Recognition from sound and lips (av), sound (a), lips (v)", clean),
         ("Recognition in noise", noisy),
         ("Modalities inside the encoder", inside),
     )

@@ -33,6 +33,7 @@ FILES = frozenset({"index.html", "RESULTS.md", "summary.json"})
 WORST = 5  # utterances whose alignments are shown of a set and system
 PLAYERS = 3  # utterances with audio, a set
 MAX_AUDIO_SECONDS = 20.0  # longer recordings would make the page heavy
+SEARCH = ("length_penalty", "ctc_weight")  # of attention decoders, shown where there are any
 SMALL_PRESETS = ("smoke", "mini", "small")
 
 
@@ -194,6 +195,7 @@ def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
     # Error rates are among them, if any.
     chapters = modality_sections(found.rows) or sections(found.rows, found.details)
     errors = () if chapters else ("wer", "cer")
+    settings = decode_settings(found)
     return {
         "info": info,
         "summary": summary(found, info),
@@ -202,7 +204,8 @@ def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
         "markdown_table": markdown_table,
         "tables": [t for m in errors if (t := error_table(found.rows, m))["lines"]],
         "others": other_rows(found.rows),
-        "settings": decode_settings(found),
+        "settings": settings,
+        "search": [name for name in SEARCH if any(name in s["options"] for s in settings)],
         "comparisons": comparisons(found),
         "runs": _runs(found),
         "commands": _commands(found),

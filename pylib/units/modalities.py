@@ -40,7 +40,7 @@ SILENCE = frozenset(("SIL", "SPN", "<SIL>", "sil", "spn", "sp"))
 
 
 class ModalLayers(Protocol):
-    """What is analysed: `pylib.training.extract.AVLayerExtractor`."""
+    """What is analysed: `pylib.training.av_extract.AVLayerExtractor`."""
 
     rate: float
     utts: list[str]
@@ -97,10 +97,9 @@ class Analysis:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def available(model_streams: Collection[str], data_streams: Collection[str]) -> list[str]:
-    """Modalities that the model knows and the data have, in the order of `MODALITIES`."""
-    both = set(model_streams) & set(data_streams)
-    return [name for name, streams in MODALITIES.items() if both >= set(streams)]
+def available(streams: Collection[str]) -> list[str]:
+    """Modalities of the streams that the model knows and the data have, as in `MODALITIES`."""
+    return [name for name, needed in MODALITIES.items() if set(streams) >= set(needed)]
 
 
 def retrieval(

@@ -90,7 +90,7 @@ def test_phones_and_one_space(data: Path) -> None:
         assert found["retrieval", f"layer1/{name}"] > 0.5
         assert found["retrieval", f"layer0/{name}"] < 0.2  # chance is 1 in 20
     for item in rows:
-        assert item["low"] <= item["value"] <= item["high"] and item["n"] > 0
+        assert item["low"] <= item["value"] <= item["high"] + 1e-9 and item["n"] > 0
         assert (item["system"], item["seed"], item["file"]) == ("avhubert", 1, "q.json")
 
 
@@ -133,9 +133,9 @@ def test_segment_means() -> None:
 
 
 def test_available() -> None:
-    assert available(("audio", "video"), ("audio", "video", "phone")) == ["av", "a", "v"]
-    assert available(("audio", "video", "phone"), ("audio", "phone")) == ["a", "p"]
-    assert available(("video",), ("audio",)) == []
+    assert available(("audio", "video")) == ["av", "a", "v"]
+    assert available(("audio", "phone")) == ["a", "p"]
+    assert available(()) == []
 
 
 def test_refusals(data: Path, tmp_path: Path) -> None:
