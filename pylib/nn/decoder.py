@@ -1,8 +1,10 @@
 """A Transformer decoder that reads an encoder's frames, whole for training, stepwise for search.
 
 Pre-norm blocks with ReLU, sinusoidal positions (half sines, half cosines, the first token at
-position 2), input and output embeddings shared, no scale on the embeddings: the shape of fairseq's
-decoder as arXiv 2201.02184 and 2211.11275 fine-tune it.
+position 2), input and output embeddings shared, by default no scale on the embeddings: the shape
+of fairseq's decoder as arXiv 2201.02184 and 2211.11275 fine-tune it. With the scale of arXiv 1706.03762 the
+identity of a token is not drowned by its position: it learns several times faster from few
+sentences.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class DecoderSize:
         memory_dim: width of the encoder, E.
         dim, ffn_dim, layers, heads: of the decoder.
         dropout, attention_dropout, activation_dropout: rates while training.
+        scaled: whether embeddings count sqrt(dim) times before positions are added.
     """
 
     vocab: int
@@ -42,6 +45,7 @@ class DecoderSize:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+    scaled: bool = False
 
 
 def sinusoids(count: int, dim: int, first: int = 0) -> Tensor:
@@ -173,6 +177,7 @@ class Decoder(nn.Module):
     def __init__(self, size: DecoderSize) -> None:
         super().__init__()
         self.size = size
+        self.scale = size.dim**0.5 if size.scaled else 1.0
         self.embedding = nn.Embedding(size.vocab, size.dim, padding_idx=PAD)
         self.dropout = Dropout(size.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(size) for _ in range(size.layers))
@@ -211,7 +216,7 @@ class Decoder(nn.Module):
         Returns:
             (B, U, V), not normalised.
         """
-        x = self.embedding(tokens) + self.positions(0, tokens.shape[1])
+        x = self.scale * self.embedding(tokens) + self.positions(0, tokens.shape[1])
         x = self.dropout(x)
         bias = _bias(padding, memory)
         for block in self.blocks:
@@ -238,7 +243,7 @@ class Decoder(nn.Module):
         position = self.positions(state.length, 1)
         state.grow()
         rows = state.cross[0][0].shape[0]
-        x = (self.embedding(tokens) + position).view(rows, -1, self.size.dim)
+        x = (self.scale * self.embedding(tokens) + position).view(rows, -1, self.size.dim)
         x = x.to(state.past.dtype)
         for i, (block, (k, v)) in enumerate(zip(self.blocks, state.cross, strict=True)):
             past = state.past[2 * i : 2 * i + 2, :, : state.length]

@@ -34,6 +34,7 @@ class Seq2SeqConfig:
     decoder_dim: int = 768  # width
     decoder_ffn: int = 3072  # width of the feed-forward layers
     decoder_heads: int = 4  # attention heads
+    scale_embedding: bool = False  # times sqrt(decoder_dim): better where sentences are few
     dropout: float = 0.1  # after embeddings, attention and feed-forward of the decoder
     attention_dropout: float = 0.0  # on the decoder's attention weights
     activation_dropout: float = 0.1  # inside the decoder's feed-forward layers
@@ -127,6 +128,7 @@ class Seq2Seq(nn.Module):
                     seq.dropout,
                     seq.attention_dropout,
                     seq.activation_dropout,
+                    seq.scale_embedding,
                 )
             )
         self.final_dropout = Dropout(seq.dropout)
