@@ -179,13 +179,13 @@ def open_phones(path: str | Path, config: TrainConfig, training: bool) -> PhoneS
         ):
             _tell(path, [utts[row] for row in rows], text)
     content = {key: labels.meta.get(key) for key in ("rate", "align", "clusters", "sha256")}
-    rows = [[utts[row], int(lengths[row])] for row in plan.kept]
+    kept = [[utts[row], int(lengths[row])] for row in plan.kept]
     return PhoneSet(
         path=Path(path),
         plan=plan,
         make=PhoneMaker(phones, labels, utts),
         utts=utts,
-        identity=fingerprint(rows, content, phones.made),
+        identity=fingerprint(kept, content, phones.made),
         labels=labels.meta,
     )
 
