@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Usage: steps/train.sh [options] <data-train> <data-dev> <exp-dir>
-# Trains a system: pre-training (MT4SSL, HuBERT, data2vec), CTC fine-tuning or FHVAE, as the
-# configuration says. An unfinished run in <exp-dir> goes on where it was; a finished one is left alone. With
-# --init the encoder's architecture is the checkpoint's. USR1 or TERM: checkpoint, exit 75.
+# Trains a system: pre-training (MT4SSL, HuBERT, data2vec, VATLM, AV-HuBERT), fine-tuning (CTC,
+# seq2seq), phone2unit or FHVAE, as the configuration says. An unfinished run in <exp-dir> goes on
+# where it was; a finished one is left alone. With --init the encoder's architecture is the
+# checkpoint's. USR1 or TERM: checkpoint, exit 75.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options

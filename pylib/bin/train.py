@@ -1,4 +1,4 @@
-"""Train a system, as configured: pre-training (MT4SSL, its parents), CTC fine-tuning or FHVAE."""
+"""Train a system, as configured: MT4SSL and its parents, VATLM, CTC, seq2seq, FHVAE ..."""
 
 from __future__ import annotations
 
