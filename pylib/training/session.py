@@ -26,6 +26,7 @@ from pylib.training.distributed import Processes, processes
 from pylib.training.health import TrainingStopped
 from pylib.training.logs import open_log
 from pylib.training.loop import Preempted, Trainer, best_measure, peak_memory_gb
+from pylib.training.phone_data import PhoneSet
 from pylib.training.plan import describe
 from pylib.training.provenance import code_version, versions
 from pylib.training.segment_data import SegmentSet
@@ -197,6 +198,7 @@ def _trainer(
         "vocab": list(vocab) or None,
         **_about_segments(sets[0]),
         **_about_subwords(config),
+        **_about_units(sets[0]),
         "identity": checkpoint.plain(identity),
         "provenance": checkpoint.plain(provenance),
     }
@@ -225,6 +227,13 @@ def _about_subwords(config: TrainConfig) -> dict[str, Any]:
     if config.system != "seq2seq" or config.av_data is None:
         return {}
     return {"subwords": stored(config.av_data.subwords)}
+
+
+def _about_units(train_set: AnySet) -> dict[str, Any]:
+    """Which units a phone2unit model makes: what it says of texts is labelled alike."""
+    if not isinstance(train_set, PhoneSet):
+        return {}
+    return {"labels": checkpoint.plain(dict(train_set.labels))}
 
 
 def _resume(trainer: Trainer, identity: Mapping[str, Any]) -> bool:
