@@ -113,7 +113,7 @@ def split_at_pauses(
     pieces, first, begin = [], 0, 0.0
     for i in range(1, len(words)):
         gap = words[i].start - words[i - 1].end
-        if gap > pause:
+        if gap > pause + 1e-6:  # times have two decimals
             middle = words[i - 1].end + gap / 2
             pieces.append(Piece(begin, middle, tuple(w.word for w in words[first:i])))
             first, begin = i, middle

@@ -111,7 +111,7 @@ def _quarter_turns(rotation: int) -> int:
     return round(rotation / 90) % 4
 
 
-def _square_width(stream_or_frame: Any, width: int, aspect: Any) -> int:
+def _square_width(width: int, aspect: Any) -> int:
     """Width with square pixels."""
     return width if not aspect or aspect == 1 else max(1, round(width * float(aspect)))
 
@@ -156,7 +156,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
             )
         origin = _origin(container)
         first = _first_frame(container, stream, name)
-        width = _square_width(stream, first.width, stream.sample_aspect_ratio)
+        width = _square_width(first.width, stream.sample_aspect_ratio)
         height, turns = first.height, _quarter_turns(first.rotation)
         if turns % 2:
             width, height = height, width
@@ -195,8 +195,8 @@ def _is_variable(times: list[Fraction]) -> bool:
 
 def _frames(
     path: str | os.PathLike[str], first: int, count: int | None, fps: int
-) -> Iterator[tuple[Any, int]]:
-    """(frame of the file, how many pictures of the grid it is), from picture `first` on."""
+) -> Iterator[tuple[Any, int, int]]:
+    """(frame, pictures of the grid that it is, width with square pixels), from `first` on."""
     name = os.fspath(path)
     given = 0
     with _opened(name) as container:
@@ -218,7 +218,7 @@ def _frames(
             last = _pictures_before(start, fps)
             if held is not None and last > ahead:
                 step = last - ahead if count is None else min(last - ahead, count - given)
-                yield held, step
+                yield held, step, _square_width(held.width, stream.sample_aspect_ratio)
                 given, ahead = given + step, last
                 if given == count:
                     return
@@ -227,7 +227,7 @@ def _frames(
         step = _pictures_before(end, fps) - ahead
         if held is not None and step > 0:
             step = step if count is None else min(step, count - given)
-            yield held, step
+            yield held, step, _square_width(held.width, stream.sample_aspect_ratio)
             given += step
     if given == 0 or (count is not None and given < count):
         wanted = "pictures" if count is None else f"{count} pictures"
@@ -242,10 +242,8 @@ def _pictures_before(moment: Fraction, fps: int) -> int:
     return int(max(0, -((1 - 2 * moment * fps) // 2)))
 
 
-def _plane(frame: Any) -> Picture:
-    """Luminance (H, W) of a frame, 0 to 255."""
-    aspect = frame.sample_aspect_ratio if hasattr(frame, "sample_aspect_ratio") else None
-    width = _square_width(frame, frame.width, aspect)
+def _plane(frame: Any, width: int) -> Picture:
+    """Luminance (H, width) of a frame, 0 to 255."""
     if width != frame.width:
         frame = frame.reformat(width=width, height=frame.height)
     if frame.format.name not in _PLANAR:
@@ -286,8 +284,8 @@ def read_grey(
     Raises:
         UserError: missing or corrupt file, or fewer pictures than asked for.
     """
-    for frame, copies in _frames(path, first, count, fps):
-        picture = _upright(_plane(frame), frame.rotation)
+    for frame, copies, width in _frames(path, first, count, fps):
+        picture = _upright(_plane(frame, width), frame.rotation)
         for _ in range(copies):
             yield picture
 
@@ -296,9 +294,7 @@ def read_rgb(
     path: str | os.PathLike[str], first: int = 0, count: int | None = None, fps: int = FPS
 ) -> Iterator[Picture]:
     """Colour pictures of a file, uint8 (H, W, 3); all else as `read_grey`."""
-    for frame, copies in _frames(path, first, count, fps):
-        aspect = frame.sample_aspect_ratio if hasattr(frame, "sample_aspect_ratio") else None
-        width = _square_width(frame, frame.width, aspect)
+    for frame, copies, width in _frames(path, first, count, fps):
         picture = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
         picture = _upright(picture, frame.rotation)
         for _ in range(copies):
