@@ -37,6 +37,11 @@ def prepare(data: Path, noise: Path, *options: str) -> dict[str, Any]:
     return summary
 
 
+@pytest.fixture(autouse=True)
+def few_babbles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module("noise_pieces"), "MIN_BABBLES", 10)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """5 speakers with 3 utterances of 0.4 s each and a long one."""

@@ -16,7 +16,7 @@ RATE = 16000
 PARTS = ("train", "valid", "test")
 SHARES = {"speech": (0.2, 0.2)}  # of valid and test
 OTHERS = (0.1, 0.1)
-MAX_BABBLES = 10_000
+MIN_BABBLES, MAX_BABBLES = 100, 10_000
 TALKER_SECONDS = 1.0  # a shorter recording is no talker of a babble
 
 
@@ -201,10 +201,10 @@ def limit(drafts: list[Draft], hours: float, rng: np.random.Generator) -> list[D
 
 
 def babbles(parts: Sequence[list[Draft]], options: Options, plan: Plan) -> list[Piece]:
-    """Mixtures of each part: as much babble as there is speech, at most 10,000 in all."""
+    """Mixtures of each part: as much babble as there is speech, but 100 to 10,000 in all."""
     total = sum(s.count for drafts in parts for _, stretches, _ in drafts for s in stretches)
     most = min(MAX_BABBLES, options.max_hours * 3600 / options.seconds)
-    wanted = min(most, total / RATE / options.seconds)
+    wanted = min(most, max(MIN_BABBLES, total / RATE / options.seconds))
     pieces = []
     for number, (part, drafts) in enumerate(zip(PARTS, parts, strict=True)):
         rng = options.rng(2, number)
@@ -214,7 +214,7 @@ def babbles(parts: Sequence[list[Draft]], options: Options, plan: Plan) -> list[
                 f"babble, {part}: {options.talkers} voices of {len(single)} recordings"
             )
         share = 0.8 if part == "train" else 0.1
-        for index in range(max(5, round(share * wanted))):
+        for index in range(max(1, round(share * wanted))):
             again = len(single) < options.talkers
             chosen = rng.choice(len(single), options.talkers, replace=again)
             stretches = tuple(single[i] for i in chosen)
