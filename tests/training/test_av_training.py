@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from pylib.corpus.errors import UserError
+from pylib.corpus.tables import write_table
 from pylib.training import checkpoint
+from pylib.training.av_data import open_av
 from pylib.training.av_text import subwords_of
 from pylib.training.checkpoint import load_system
+from pylib.training.config import load_config
 from pylib.training.session import Request, train
 from pylib.training.signals import EXIT_PREEMPTED
 from pylib.units.subwords import train as train_subwords
@@ -132,6 +136,33 @@ def test_other_data_is_another_run(world: World) -> None:
     moved = world.onlyaudio.with_name("moved")
     world.onlyaudio.rename(moved)
     world.go(path, "exp", f"mixture.onlyaudio={moved}")
+
+
+def test_what_disturbs_a_batch_depends_on_its_number_alone(world: World, tmp_path: Path) -> None:
+    """Crop, mirror and noise are the same whoever makes the batch, and differ between epochs."""
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    wave = 0.1 * np.random.default_rng(3).standard_normal(20000)
+    soundfile.write(noise / "n.wav", wave, 16000, subtype="PCM_16")
+    write_table(noise / "babble.train.scp", {"n": str(noise / "n.wav")})
+    settings = ("av_data.noise_prob=1.0", f"av_data.noise={noise}", "av_data.noise_snr=[-5, 5]")
+    path = world.config(VATLM, "onlyaudio")
+    first = open_av(world.train, load_config(path, settings).config, training=True)
+    more = (*settings, "av_data.threads=2", "av_data.cache_gb=0.0")
+    second = open_av(world.train, load_config(path, more).config, training=True)
+    clean = open_av(world.train, load_config(path).config, training=True)
+    for index in (3, 0, 8):
+        one, two, quiet = first.batch(index), second.batch(index), clean.batch(index)
+        assert one.utts == two.utts == quiet.utts
+        assert torch.equal(one.audio, two.audio) and not torch.equal(one.audio, quiet.audio)
+        assert torch.equal(one.labels, quiet.labels)  # targets are of the clean audio
+        if one.video is not None:
+            assert torch.equal(one.video, two.video) and torch.equal(one.video, quiet.video)
+    assert first.identity == second.identity != clean.identity
+    views = [first.make.view(first.parts[0], "u", index, 0) for index in range(40)]
+    assert len({view.offset for view in views}) > 20
+    assert {view.flip for view in views} == {True, False}
+    assert len({view.snr for view in views}) == 40 and all(-5 <= v.snr <= 5 for v in views)
 
 
 def test_kinds_need_their_turns(world: World) -> None:

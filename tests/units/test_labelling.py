@@ -147,3 +147,32 @@ def test_alignment_follows_the_features_of_a_model() -> None:
     assert default_align(50.0, {"rate": 100.0}) == "start"
     assert default_align(25.0, {"rate": 100.0}) == "centre"
     assert default_align(50.0, {"rate": 50.0, "align": "centre"}) == "centre"
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_25_hz_labels_of_pictures(tmp_path: Path, pictures: bool) -> None:
+    """ceil(F / 4) of F MFCC frames, as many as there are pictures or the audio makes."""
+    sizes = {"a-1": 4 * 25 - 2, "a-2": 4 * 9 - 2, "b-1": 2}
+    rng = np.random.default_rng(0)
+    matrices = {u: rng.standard_normal((n, 6)).astype(np.float32) for u, n in sizes.items()}
+    data = feature_dir(tmp_path, matrices)
+    model = kmeans(data, tmp_path / "km")
+    counts = {utt: -(-n // 4) for utt, n in sizes.items()}
+    if pictures:
+        write_table(data / "utt2num_video", counts)
+    else:
+        write_table(data / "utt2num_samples", {utt: 640 * n for utt, n in counts.items()})
+        write_table(data / "utt2dur", {utt: 0.04 * n for utt, n in counts.items()})
+    stage = LabelStage(data, model, tmp_path / "arks", 25.0, "start")
+    features = FeatureReader(data, "mfcc")
+    stage.make_shard(1, features)
+    stage.commit(features.utts)
+    reader = LabelReader(data)
+    assert (reader.rate, reader.align) == (25.0, "start")
+    for utt, count in counts.items():
+        whole = Assigner(model.centroids)(features.read(utt))
+        np.testing.assert_array_equal(reader.read(utt, count), whole[::4])
+    if pictures:
+        write_table(data / "utt2num_video", counts | {"a-2": 10})
+        with pytest.raises(UserError, match="'a-2'.*the model makes 10 frames"):
+            LabelStage(data, model, tmp_path / "arks", 25.0, "start").make_shard(1, features)
