@@ -14,13 +14,13 @@ import numpy.typing as npt
 import torch
 
 from pylib.corpus.errors import UserError
-from pylib.corpus.tables import read_table
 from pylib.nn.modal_batch import PAD_LABEL, ModalBatch
 from pylib.training.av_reader import CROP, RATE, SIDE, AVReader, View, collate, number_of
 from pylib.training.av_settings import AVDataConfig
 from pylib.training.batches import BatchPlan, PlannedBatch
 from pylib.training.mixture_plan import MixedBatch, MixturePlan
 from pylib.training.provenance import fingerprint
+from pylib.training.targets import too_fast
 from pylib.units.labels import LabelReader
 
 if TYPE_CHECKING:
@@ -275,8 +275,16 @@ def _open_part(
     from pylib.training.av_text import transcripts
 
     assert config.av_data is not None
-    text = read_table(reader.path / "text")
-    return Part(reader, utts, tokens=transcripts(reader.path, text, utts, config.av_data.subwords))
+    tokens = transcripts(reader.path, utts, config.av_data.subwords)
+    if config.seq2seq is not None and config.seq2seq.ctc_weight > 0:
+        fast = [utt for utt in utts if too_fast(tokens[utt], reader.frames[utt])]
+        if fast:
+            log.warning(
+                "%s: %d utterances have more pieces than CTC can spell in their frames at %d Hz "
+                "and add nothing to its gradient: %s",
+                path, len(fast), RATE, " ".join(fast[:5]),
+            )  # fmt: skip
+    return Part(reader, utts, tokens=tokens)
 
 
 def _open_kind(kind: str, folder: str, config: TrainConfig) -> Part:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pylib.corpus.errors import UserError
+from pylib.corpus.tables import read_table
 
 if TYPE_CHECKING:
     from pylib.units.subwords import Subwords
@@ -44,14 +45,15 @@ def subwords_of(payload: Mapping[str, Any], where: str = "checkpoint") -> Subwor
     return Subwords(value.numpy().tobytes(), where)
 
 
-def transcripts(
-    folder: Path, text: Mapping[str, str], utts: Sequence[str], path: str
-) -> dict[str, list[int]]:
-    """Pieces of the transcripts of `utts`.
+def transcripts(folder: Path, utts: Sequence[str], path: str) -> dict[str, list[int]]:
+    """Pieces of the transcripts of `utts` in `<folder>/text`, by the subword model at `path`.
 
     Raises:
-        UserError: no subword model, or a missing or empty transcript, named.
+        UserError: no subword model, no text, or a missing or empty transcript, named.
     """
+    if not (folder / "text").is_file():
+        raise UserError(f"{folder}/text: missing: seq2seq training needs transcripts")
+    text = read_table(folder / "text")
     missing = [utt for utt in utts if not text.get(utt)]
     if missing:
         raise UserError(
