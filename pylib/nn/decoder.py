@@ -2,9 +2,8 @@
 
 Pre-norm blocks with ReLU, sinusoidal positions (half sines, half cosines, the first token at
 position 2), input and output embeddings shared, by default no scale on the embeddings: the shape
-of fairseq's decoder as arXiv 2201.02184 and 2211.11275 fine-tune it. With the scale of arXiv 1706.03762 the
-identity of a token is not drowned by its position: it learns several times faster from few
-sentences.
+of fairseq's decoder as arXiv 2201.02184 and 2211.11275 fine-tune it. With the scale of arXiv
+1706.03762 a token's identity does not drown in its position: it learns faster from few sentences.
 """
 
 from __future__ import annotations

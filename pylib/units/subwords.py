@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pylib.corpus.errors import UserError
@@ -103,24 +102,25 @@ def words_of(pieces: Sequence[str], ids: Iterable[int]) -> list[str]:
 
 
 def train(sentences: Iterable[str], vocab: int) -> bytes:
-    """A unigram model of at most `vocab` pieces, specials included; the same for the same text.
+    """A unigram model of at most `vocab` pieces, specials included.
 
     Args:
-        sentences: transcripts in any case. Small texts give fewer pieces than asked for.
+        sentences: transcripts in any case and order; the same ones give the same bytes. Small
+            texts give fewer pieces than asked for.
 
     Raises:
         UserError: no words, or too few pieces for the characters of the text.
     """
     import sentencepiece
 
-    filled: Iterator[str] = (line for text in sentences if (line := plain(text)))
-    first = next(filled, None)
-    if first is None:
+    # Sorted: the pieces depend on what is said, not on the order in which tables list it.
+    filled = sorted(line for text in sentences if (line := plain(text)))
+    if not filled:
         raise UserError("subwords: the text has no words: give transcripts to learn from")
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=itertools.chain([first], filled),
+            sentence_iterator=iter(filled),
             model_writer=written,
             vocab_size=vocab,
             model_type="unigram",
