@@ -7,7 +7,8 @@ import pytest
 from skimage.transform import AffineTransform, warp
 
 from pylib.corpus.errors import UserError
-from pylib.features.face_geometry import similarity
+from pylib.features.face_dlib import DlibLandmarks
+from pylib.features.face_geometry import apply, similarity
 from pylib.features.landmarks import Box, Track, TrackConfig, follow
 from pylib.features.mouth import (
     REASONS,
@@ -227,3 +228,36 @@ def test_with_68_points_the_middle_is_that_of_the_mouths_own() -> None:
     gap = crop_matrices(five, FACE, 13)[..., 2] - crop_matrices(many, FACE, 13)[..., 2]
     want = np.array([6, 30]) - (np.array(FACE.mouth) - FACE.points[4])
     np.testing.assert_allclose(gap, np.tile(want, (30, 1)), atol=0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_rendered_talking_head_with_dlib(seed: int) -> None:
+    """Against the points that the renderer knows: aligned, and the mouth where it belongs."""
+    import cv2
+
+    from pylib.corpus.mini.face import Head, paint_background
+    from pylib.corpus.mini.face_motion import Strengths, eyes, poses
+    from pylib.corpus.mini.face_shape import draw_face
+
+    rng = np.random.default_rng(seed)
+    shape = draw_face(rng, "FM"[seed % 2])
+    head = Head(shape, rng)
+    path = poses(rng, 40, 0.8, Strengths(turn=10, drift=4, shift=5, zoom=0.06))
+    looks, rest = list(eyes(rng, 40)), np.zeros(8, dtype=np.float32)
+    ground = paint_background(shape, rng, path[0])
+    clip = [
+        cv2.cvtColor(head.render(pose, rest, look, ground), cv2.COLOR_RGB2GRAY)
+        for pose, look in zip(path, looks, strict=True)
+    ]
+    truth = np.stack([head.points(pose, rest) for pose in path]).astype(float)
+    finder = DlibLandmarks()
+    track = follow(clip, finder, FACE, TrackConfig(10))
+    assert track is not None and track.found.all() and track.starts == [0]
+    matrices = crop_matrices(track, FACE, 13)
+    five = apply(matrices, truth[:, :5]) - (FACE.points - np.array(FACE.mouth) + 47.5)
+    assert np.abs(five.mean((0, 1))).max() < 2.5
+    mouth = apply(matrices, truth[:, 7:8])[:, 0] - 47.5
+    assert np.abs(mouth).max() < 9 and mouth.std(0).max() < 1.5
+    result = cut_mouth(clip, finder, FACE, MouthConfig())
+    assert result.pictures is not None
+    assert result.quality.mouth_px == pytest.approx(45 * 66 / 74, rel=0.2)
