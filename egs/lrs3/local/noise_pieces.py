@@ -14,8 +14,7 @@ from pylib.corpus.errors import UserError
 
 RATE = 16000
 PARTS = ("train", "valid", "test")
-SHARES = {"speech": (0.2, 0.2)}  # of valid and test
-OTHERS = (0.1, 0.1)
+MANY = 30  # recordings: with fewer, a tenth of them would be too few to test with
 MIN_BABBLES, MAX_BABBLES = 100, 10_000
 TALKER_SECONDS = 1.0  # a shorter recording is no talker of a babble
 
@@ -158,6 +157,11 @@ def _join(parts: Sequence[Stretch], options: Options) -> list[tuple[Stretch, ...
     return out
 
 
+def shares(category: str, owners: int) -> tuple[float, float]:
+    """Of valid and test: a fifth of the speakers, a tenth of many recordings."""
+    return (0.2, 0.2) if category == "speech" or owners < MANY else (0.1, 0.1)
+
+
 def split(
     drafts: Sequence[Draft], category: str, options: Options, plan: Plan
 ) -> list[list[Draft]]:
@@ -179,7 +183,7 @@ def split(
             "test): give more audio, or shorter pieces (--seconds, --min)"
         )
     order = [owners[i] for i in rng.permutation(len(owners))]
-    valid, test = (max(1, round(share * len(order))) for share in SHARES.get(category, OTHERS))
+    valid, test = (max(1, round(share * len(order))) for share in shares(category, len(order)))
     part_of = {
         name: 2 if i < test else 1 if i < test + valid else 0 for i, name in enumerate(order)
     }
@@ -251,8 +255,8 @@ def plan_noise(data: DataDir, musan: Path | None, options: Options) -> Plan:
                 sources[category] = found
     plan.pieces += babbles(talkers, options, plan)
     for category, parts in sorted(sources.items()):
-        shares = SHARES.get(category, OTHERS)
-        hours = [options.max_hours * share for share in (1 - sum(shares), *shares)]
+        parted = shares(category, len({owner for drafts in parts for _, _, owner in drafts}))
+        hours = [options.max_hours * share for share in (1 - sum(parted), *parted)]
         for number, (part, drafts) in enumerate(zip(PARTS, parts, strict=True)):
             kept = limit(drafts, hours[number], options.rng(3, number))
             plan.pieces += [Piece(name, category, part, made) for name, made, _ in kept]
