@@ -59,13 +59,14 @@ class Mixtures:
     def scores(self, features: Floats) -> Floats:
         """Log-likelihoods (F, C) of frames (F, D), float32."""
         each = self.components(features)
-        top = each.max(2)
-        if each.shape[2] == 1:
+        top = each.max(1)
+        if each.shape[1] == 1:
             return top
-        return top + np.log(np.exp(each - top[:, :, None]).sum(2))
+        return top + np.log(np.exp(each - top[:, None]).sum(1))
 
     def components(self, features: Floats) -> Floats:
-        """Log of weight x density (F, C, M) of each Gaussian, float32."""
+        """Log of weight x density (F, M, C) of each Gaussian, float32; classes come last so that
+        what is done over Gaussians runs along the classes."""
         classes, count, dim = self.means.shape
         precision = 1.0 / self.variances
         with np.errstate(divide="ignore"):
@@ -74,13 +75,13 @@ class Mixtures:
                 + np.log(self.variances).sum(2)
                 + (self.means**2 * precision).sum(2)
             )
-        constant = np.maximum(constant, -1e10).reshape(-1).astype(np.float32)
-        linear = (self.means * precision).reshape(-1, dim).T.astype(np.float32)
-        square = (-0.5 * precision).reshape(-1, dim).T.astype(np.float32)
-        out = features @ linear
-        out += np.square(features) @ square
+        constant = np.maximum(constant, -1e10).T.reshape(-1).astype(np.float32)
+        linear = (self.means * precision).transpose(2, 1, 0).reshape(dim, -1)
+        square = (-0.5 * precision).transpose(2, 1, 0).reshape(dim, -1)
+        out = features @ linear.astype(np.float32)
+        out += np.square(features) @ square.astype(np.float32)
         out += constant
-        return out.reshape(len(features), classes, count)
+        return out.reshape(len(features), count, classes)
 
 
 def estimate(
