@@ -15,8 +15,8 @@ _TICKS = 90000  # a second: times of frames are exact enough for 29.97 and for m
 
 
 def marked(number: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """A picture that tells its number by its grey level, its top left corner white."""
-    picture = np.full((height, width, 3), 20 + 3 * number, dtype=np.uint8)
+    """A picture that tells its number (below 60) by its grey level, its top left corner white."""
+    picture = np.full((height, width, 3), 20 + 3 * (number % 60), dtype=np.uint8)
     picture[: height // 4, : width // 4] = 255
     return picture
 

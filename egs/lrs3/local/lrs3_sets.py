@@ -83,17 +83,21 @@ def assign(made: Iterable[Made], valid: Iterable[str], labelled: str) -> dict[st
     return sets
 
 
-def check_apart(sets: Mapping[str, list[Made]], built_in: bool) -> list[str]:
+def check_apart(sets: Mapping[str, list[Made]], more: Iterable[str], built_in: bool) -> list[str]:
     """Notices of what the test set shares with training; refused in the built-in corpus.
+
+    Args:
+        more: sentences of the audio-text sets.
 
     Raises:
         UserError: the built-in corpus has a test speaker or sentence elsewhere.
     """
     train = [*sets["pretrain"], *sets["dev"]]
+    said = {piece.text for piece in train if piece.text}.union(more)
     notices = []
     for what, known, found in (
         ("speaker", {p.spk for p in train}, {p.spk for p in sets["test"]}),
-        ("sentence", {p.text for p in train if p.text}, {p.text for p in sets["test"]}),
+        ("sentence", said, {p.text for p in sets["test"]}),
     ):
         both = known & found
         if both and built_in:

@@ -15,6 +15,7 @@ from typing import Any
 from lrs3_cut import Made, join_shards, make_shard, plan
 from lrs3_more import SoundSet, scan_audio, scan_tedlium, write_text_set
 from lrs3_sets import (
+    Phones,
     assign,
     built_in_phones,
     check_apart,
@@ -140,23 +141,26 @@ def _remove_old(data: Path, keep: set[str]) -> None:
 
 
 def _write_audiotext(
-    arguments: argparse.Namespace, sets: dict[str, list[Made]], truth: dict[str, Any]
-) -> tuple[dict[str, dict[str, Any]], list[Loss]]:
-    """audiotext and audiotext_dev: TED-LIUM, else the sound and text of labelled and dev."""
-    data: Path = arguments.data_dir
+    data: Path,
+    talks: dict[str, SoundSet],
+    sets: dict[str, list[Made]],
+    truth: dict[str, dict[str, Phones]],
+) -> dict[str, dict[str, Any]]:
+    """audiotext and audiotext_dev: TED-LIUM's talks, else the sound and text of labelled and dev.
+
+    Returns:
+        Counts of both.
+    """
     rows = {}
-    if arguments.tedlium is None:
-        for name, source in (("audiotext", "labelled"), ("audiotext_dev", "dev")):
-            write_av_set(data / name, sets[source], with_video=False)
-            write_times(data / name, sets[source], truth)
-            rows[name] = row_of(sets[source]) | {"video": False}
-        return rows, []
-    made, losses = scan_tedlium(arguments.tedlium, arguments.max_seconds)
     known = truth.get("tedlium3_train", {}) | truth.get("tedlium3_dev", {})
-    for name, found in made.items():
+    for name, found in talks.items():
         found.write(data / name, known)
         rows[name] = found.row()
-    return rows, losses
+    for name, source in () if talks else (("audiotext", "labelled"), ("audiotext_dev", "dev")):
+        write_av_set(data / name, sets[source], with_video=False)
+        write_times(data / name, sets[source], truth)
+        rows[name] = row_of(sets[source]) | {"video": False}
+    return rows
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -167,9 +171,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
             f"{row['words']:>9}"
         )
     kinds = ", ".join(f"{count} {kind}" for kind, count in summary["excluded"].items())
-    print(
-        f"left out: {kinds or 'none'} (excluded.txt); resampled: {summary['resampled'] or 'none'}"
-    )
+    print(f"left out: {kinds or 'none'} (excluded.txt)")
+    if summary["resampled"]:
+        print(f"resampled to 25 frames a second: {summary['resampled']} utterances")
     print(f"dev: {summary['valid_source']}")
     for notice in summary["notices"]:
         print(f"NOTICE: {notice}")
@@ -192,7 +196,12 @@ def run_write(arguments: argparse.Namespace) -> None:
     sets = assign(made, found["valid"], arguments.labelled)
     corpus = Path(found["corpus_dir"])
     built_in = built_in_of(corpus)
-    notices = [*found["notices"], *check_apart(sets, built_in is not None)]
+    talks: dict[str, SoundSet] = {}
+    if arguments.tedlium:
+        talks, lost = scan_tedlium(arguments.tedlium, arguments.max_seconds)
+        losses += lost
+    said = {words for talk in talks.values() for words in talk.text.values()}
+    notices = [*found["notices"], *check_apart(sets, said, built_in is not None)]
     notices += _losses_of_tests(cut_losses, found["clips"])
     names = (*SETS, "tedlium3_train", "tedlium3_dev", "audio")
     truth = built_in_phones(built_in, names) if built_in else {}
@@ -201,11 +210,8 @@ def run_write(arguments: argparse.Namespace) -> None:
         write_av_set(data / name, pieces)
         write_times(data / name, pieces, truth)
         rows[name] = row_of(pieces)
-    more, lost = _write_audiotext(arguments, sets, truth)
-    rows |= more
-    losses += lost
+    rows |= _write_audiotext(data, talks, sets, truth)
     if arguments.audio_dir:
-        only: SoundSet
         only, lost = scan_audio(arguments.audio_dir, arguments.max_seconds, arguments.nj)
         only.write(data / "onlyaudio", truth.get("audio"))
         rows["onlyaudio"] = only.row()
