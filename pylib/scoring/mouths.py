@@ -56,11 +56,12 @@ def _choose(scores: Sequence[Mapping[str, Utterance]], utts: Sequence[str]) -> d
 
 def grey_png(picture: npt.NDArray[np.uint8]) -> bytes:
     """PNG of a grey picture (H, W)."""
-    from matplotlib.image import imsave
+    import cv2
 
-    buffer = io.BytesIO()
-    imsave(buffer, picture, cmap="gray", vmin=0, vmax=255, format="png")
-    return buffer.getvalue()
+    done, data = cv2.imencode(".png", picture)
+    if not done:
+        raise UserError("a strip of mouths could not be written as PNG: is OpenCV whole?")
+    return data.tobytes()
 
 
 def mouth_blocks(data: str | os.PathLike[str] | None, found: Collected) -> list[dict[str, Any]]:
