@@ -87,11 +87,11 @@ def strip(pictures: Pictures, count: int = 12, every: float | None = None) -> Pi
     out = np.full((SIDE, SIDE * count), 255, dtype=np.uint8)
     total = len(pictures)
     chosen = min(count, total)
-    if every is None:
-        places = np.linspace(0, total - 1, chosen).round().astype(int) if chosen else []
-    else:
+    if every is not None:
         places = np.arange(count) * every
-        places = places[places < total].astype(int)
+    else:
+        places = np.linspace(0, total - 1, chosen).round()
+    places = places[places < total].astype(int)
     for column, place in enumerate(places):
         out[:, column * SIDE : (column + 1) * SIDE] = pictures[place]
     return out
@@ -117,7 +117,7 @@ def contact_sheet(
     rows = []
     for name, pictures in clips.items():
         label = np.full((16, SIDE * columns), 255, dtype=np.uint8)
-        cv2.putText(label, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 0, 1, cv2.LINE_AA)
+        cv2.putText(label, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0,), 1, cv2.LINE_AA)
         rows += [label, strip(pictures, columns)]
     done, data = cv2.imencode(".png", np.concatenate(rows))
     if not done:
