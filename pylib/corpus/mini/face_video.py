@@ -37,7 +37,8 @@ def write_mp4(
         samples: int16 (640 * frames,).
         quality: x264's constant rate factor, 0 (lossless) to 51.
     """
-    options = {"preset": "veryfast", "crf": str(quality), "threads": "1"}
+    # no bidirectional frames: x264's choice of where they go is not the same in every run
+    options = {"preset": "veryfast", "crf": str(quality), "threads": "1", "bf": "0"}
     muxing = {"fflags": "+bitexact", "movflags": "+faststart"}
     with av.open(str(path), "w", format="mp4", container_options=muxing) as container:
         video, sound = None, None
