@@ -33,6 +33,37 @@ GROUPS: dict[str, tuple[Panel, ...]] = {
         ("train", "contrast"),
         ("train", "mu2_norm"),
     ),
+    "Pre-training with modalities": (
+        ("train", "loss"),
+        ("train", "ce_videoaudio"),
+        ("train", "ce_audiotext"),
+        ("train", "ce_onlytext"),
+        ("train", "ce_onlyaudio"),
+        ("train", "accuracy_videoaudio"),
+        ("train", "accuracy_audiotext"),
+        ("train", "accuracy_onlytext"),
+        ("train", "accuracy_onlyaudio"),
+        ("dev", "accuracy_videoaudio"),
+        ("train", "pred_perplexity"),
+        ("train", "lr"),
+    ),
+    "Units from phones": (
+        ("train", "unit_loss"),
+        ("train", "duration_loss"),
+        ("dev", "unit_loss"),
+        ("dev", "duration_loss"),
+        ("dev", "accuracy"),
+    ),
+    "Fine-tuning to pieces of words": (
+        ("train", "loss"),
+        ("train", "att"),
+        ("train", "ctc"),
+        ("dev", "loss"),
+        ("train", "accuracy"),
+        ("dev", "accuracy"),
+        ("train", "grad_norm"),
+        ("train", "lr"),
+    ),
     "Fine-tuning": (
         ("train", "loss"),
         ("dev", "loss"),
@@ -42,14 +73,25 @@ GROUPS: dict[str, tuple[Panel, ...]] = {
         ("train", "lr"),
     ),
 }
+# What only the runs of a group log.
+_TOLD_BY = {
+    "bound": "FHVAE",
+    "ce_videoaudio": "Pre-training with modalities",
+    "unit_loss": "Units from phones",
+    "att": "Fine-tuning to pieces of words",
+    "ctc": "Fine-tuning to pieces of words",
+}
 MAX_POINTS = 400
+# The same bytes each time; text as text.
+STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "trivium", "font.size": 8}
 
 
 def _group_of(records: Records) -> str:
-    """A bound is FHVAE's; fine-tuning runs measure word errors or have no pre-training loss."""
+    """Without a loss of one group alone: runs without a pre-training loss are fine-tuning."""
     keys = {key for record in records for key in record}
-    if "bound" in keys:
-        return "FHVAE"
+    for key, group in _TOLD_BY.items():
+        if key in keys:
+            return group
     return "Pre-training" if keys & {"ce", "mse"} else "Fine-tuning"
 
 
@@ -91,8 +133,7 @@ def _figure(runs: Mapping[str, Records], panels: Sequence[Panel]) -> str:
         return ""
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "trivium", "font.size": 8}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * columns, 2.4 * rows), layout="constrained")
         FigureCanvasSVG(figure)
         for number, panel in enumerate(shown, 1):
@@ -104,7 +145,12 @@ def _figure(runs: Mapping[str, Records], panels: Sequence[Panel]) -> str:
             axes.grid(alpha=0.3)
             if number == 1:
                 axes.legend(fontsize=6)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return svg_text(figure)
+
+
+def svg_text(figure: Any) -> str:
+    """A figure as SVG to stand within a page; to be called under `STYLE`."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

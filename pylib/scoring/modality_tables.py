@@ -30,7 +30,7 @@ def is_clean(row: Row) -> bool:
 
 def has_modalities(rows: Iterable[Row]) -> bool:
     """Whether a report is of audio-visual recognition and has these tables."""
-    return any(_is_rate(row) for row in rows)
+    return any(is_rate(row) for row in rows)
 
 
 def is_modal(row: Row) -> bool:
@@ -39,7 +39,8 @@ def is_modal(row: Row) -> bool:
     return row["measure"] in ("pnmi", "retrieval") and named is not None
 
 
-def _is_rate(row: Row) -> bool:
+def is_rate(row: Row) -> bool:
+    """Whether a row is an error rate of a decoding of one modality."""
     return row["measure"] in ("wer", "cer") and row["decode"] in MODALITIES
 
 
@@ -85,7 +86,7 @@ def _table(
 
 def clean_table(rows: Sequence[Row], measure: str) -> Table | None:
     """One error rate without noise: a line for each system, a column for each set and modality."""
-    rows = [row for row in rows if row["measure"] == measure and _is_rate(row) and is_clean(row)]
+    rows = [row for row in rows if row["measure"] == measure and is_rate(row) and is_clean(row)]
     if not rows:
         return None
     found = {(row["set"], row["decode"]) for row in rows}
@@ -119,7 +120,7 @@ def noise_table(rows: Sequence[Row], base: str, category: str) -> Table:
 
     Lips hear no noise: their line has the clean value alone.
     """
-    rates = [row for row in rows if row["measure"] == "wer" and _is_rate(row)]
+    rates = [row for row in rows if row["measure"] == "wer" and is_rate(row)]
     noisy = [row for row in rates if split_set(row["set"])[:2] == (base, category)]
     ratios = sorted({float(split_set(row["set"])[2] or 0.0) for row in noisy})
     systems = {row["system"] for row in noisy}
@@ -169,9 +170,9 @@ def layer_table(rows: Sequence[Row], measure: str, name: str) -> Table | None:
     )
 
 
-def _noises(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """(set, noise) that there are."""
-    found = {split_set(row["set"])[:2] for row in rows if _is_rate(row) and not is_clean(row)}
+def noises_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """(set, noise) of error rates that there are."""
+    found = {split_set(row["set"])[:2] for row in rows if is_rate(row) and not is_clean(row)}
     return sorted(found, key=lambda pair: (_order(pair[0]), pair[1]))
 
 
@@ -179,9 +180,9 @@ def modality_sections(rows: Sequence[Row]) -> list[Section]:
     """All tables of a report on audio-visual recognition, [] where no row is of that."""
     if not has_modalities(rows):
         return []
-    rows = labelled([row for row in rows if _is_rate(row) or is_modal(row)])
+    rows = labelled([row for row in rows if is_rate(row) or is_modal(row)])
     clean = [table for measure in ("wer", "cer") if (table := clean_table(rows, measure))]
-    noisy = [noise_table(rows, *pair) for pair in _noises(rows)]
+    noisy = [noise_table(rows, *pair) for pair in noises_of(rows)]
     names = sorted({row["set"] for row in rows if is_modal(row)}, key=_order)
     inside = [
         table
@@ -202,11 +203,11 @@ def modality_key_table(rows: Sequence[Row]) -> Table:
     rows = [
         row
         for row in rows
-        if _is_rate(row) and row["measure"] == "wer" and not str(row["set"]).startswith("dev")
+        if is_rate(row) and row["measure"] == "wer" and not str(row["set"]).startswith("dev")
     ]
     rows = labelled(rows)
     means: list[Row] = []
-    for base, category in _noises(rows):
+    for base, category in noises_of(rows):
         own = [row for row in rows if split_set(row["set"])[:2] == (base, category)]
         ratios = sorted({float(split_set(row["set"])[2] or 0.0) for row in own})
         if len(ratios) == 1:

@@ -17,8 +17,9 @@ from pylib.scoring.curves import draw_curves
 from pylib.scoring.embed import audio_uri
 from pylib.scoring.html import alignment_view, render, worst
 from pylib.scoring.measure_tables import LEGEND, markdown_table, sections
-from pylib.scoring.modality_tables import is_clean, modality_sections
+from pylib.scoring.modality_tables import has_modalities, is_clean, modality_sections
 from pylib.scoring.mouths import modality_pictures, mouth_blocks
+from pylib.scoring.noise_curves import draw_noise
 from pylib.scoring.pictures import latent_picture
 from pylib.scoring.result_tables import (
     comparisons,
@@ -233,6 +234,7 @@ def write_report(
         "report.html",
         **context,
         curves=draw_curves(found.curves),
+        noise=draw_noise(found.rows) if has_modalities(found.rows) else "",
         alignments=_alignments(found),
         players=_players(found),
         pictures=[latent_picture(path) for path in exhibits.latents],

@@ -25,6 +25,7 @@ from pylib.scoring.modality_tables import (
     modality_sections,
     split_set,
 )
+from pylib.scoring.noise_curves import curves_of, draw_noise
 
 TEXT = {f"{s}-{i}": "THE CAT SAT ON A MAT" for s in "abcd" for i in range(3)}
 SPEAKERS = {u: u[0] for u in TEXT}
@@ -147,6 +148,17 @@ def test_a_mean_needs_every_ratio() -> None:
     assert found == {"a": ["5.00", "5.00", "5.00", "-"], "b": ["-", "7.00", "-", "-"]}
 
 
+def test_curves_in_noise() -> None:
+    rows = [row("vatlm", s, "test_babble_-5", "a", 40.0 + s) for s in (1, 3)]
+    rows += [row("vatlm", 1, "test_babble_5", "a", 10.0), row("vatlm", 1, "test", "v", 30.0)]
+    assert curves_of(rows, "test", "babble") == {
+        ("vatlm", "a"): [(-5.0, 42.0), (5.0, 10.0)],
+        ("vatlm", "v"): [(-5.0, 30.0), (5.0, 30.0)],
+    }
+    assert draw_noise(rows).count("<svg") == 1
+    assert draw_noise(rows[:2]) == ""  # one ratio is no curve
+
+
 def test_two_runs_with_one_seed_are_told_apart() -> None:
     rows = [row("vatlm", 1, "test", "av", 10.0), row("vatlm", 1, "test", "av", 20.0)]
     rows[1]["file"] = rows[1]["file"].replace("vatlm_s1", "vatlm_it2_s1")
@@ -166,6 +178,7 @@ def test_the_whole_report(scored, capsys) -> None:
             assert words in shown
     links = re.findall(r'(?:src|href)="([^"#]*)"', page)
     assert links and all(link.startswith("data:") for link in links)
+    assert "Word error rate in noise</h2><svg" in page and "test in babble" in page
     assert page.count('class="mouth"') == 6 and page.count('class="pic"') == 1
     assert page.count("(worst)") == 3 and page.count("(best)") == 3
     assert "PNMI" in text and "Other measures" not in text
