@@ -31,6 +31,7 @@ FPS = 25
 JITTER = Fraction(1, 20)
 # Formats whose first plane is the luminance, a byte a pixel.
 _PLANAR = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21")
+_REORDERED = 16  # frames of reordering that H.264 allows
 _FULL_RANGE = 2  # color_range of FFmpeg: 1 = 16 to 235, 2 = 0 to 255
 # Luminance 16 to 235 stretched to 0 to 255.
 _STRETCH = np.clip(np.rint((np.arange(256) - 16.0) * 255.0 / 219.0), 0, 255).astype(np.uint8)
@@ -116,6 +117,41 @@ def _square_width(width: int, aspect: Any) -> int:
     return width if not aspect or aspect == 1 else max(1, round(width * float(aspect)))
 
 
+def _read_packets(
+    container: Any, stream: Any, sound: Any, name: str
+) -> tuple[list[Fraction], Fraction, Fraction | None]:
+    """Times of the frames (s, sorted), end of the last one, end of the sound (None = none)."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(FPS)
+    times: list[Fraction] = []
+    end, heard = Fraction(0), None
+    hidden = 0  # by an edit list
+    for packet in container.demux([stream] if sound is None else [stream, sound]):
+        if packet.size == 0:
+            continue
+        if packet.is_corrupt:
+            raise UserError(f"{name}: has a corrupt packet: copy it again, or leave it out")
+        if packet.is_discard:
+            hidden += packet.stream is stream
+            continue
+        moment = packet.pts if packet.pts is not None else packet.dts
+        length = (packet.duration or 0) * packet.time_base
+        if packet.stream is not stream:
+            last = (moment or 0) * packet.time_base + length
+            heard = last if heard is None else max(heard, last)
+            continue
+        start = len(times) / rate if moment is None else moment * packet.time_base
+        times.append(start)
+        end = max(end, start + (length or 1 / rate))
+    if not times:
+        raise UserError(f"{name}: holds no frame: copy it again, or leave it out")
+    if len(times) + hidden < stream.frames:
+        raise UserError(
+            f"{name}: truncated, {len(times) + hidden} frames of the {stream.frames} that its "
+            "header promises: copy it again, or leave it out"
+        )
+    return sorted(times), end, heard
+
+
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """Frames, rates and sizes of a file; only its first frame is decoded.
 
@@ -127,49 +163,20 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     with _opened(name) as container:
         stream = _video_stream(container, name)
         sound = container.streams.audio[0] if container.streams.audio else None
-        times: list[Fraction] = []
-        ends: list[Fraction] = []
-        heard: Fraction | None = None
-        wanted = [stream] if sound is None else [stream, sound]
-        for packet in container.demux(*wanted):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            if packet.is_corrupt:
-                raise UserError(f"{name}: has a corrupt packet: copy it again, or leave it out")
-            moment = packet.pts if packet.pts is not None else packet.dts
-            length = packet.duration or 0
-            if packet.stream is not stream:
-                if moment is not None:
-                    end = (moment + length) * packet.time_base
-                    heard = end if heard is None else max(heard, end)
-                continue
-            rate = stream.average_rate or stream.guessed_rate or Fraction(FPS)
-            start = Fraction(len(times)) / rate if moment is None else moment * packet.time_base
-            times.append(start)
-            ends.append(start + (length * packet.time_base if length else 1 / rate))
-        if not times:
-            raise UserError(f"{name}: holds no frame: copy it again, or leave it out")
-        if len(times) < stream.frames:
-            raise UserError(
-                f"{name}: truncated, {len(times)} frames of the {stream.frames} its header "
-                "promises: copy it again, or leave it out"
-            )
+        times, end, heard = _read_packets(container, stream, sound, name)
         origin = _origin(container)
         first = _first_frame(container, stream, name)
         width = _square_width(first.width, stream.sample_aspect_ratio)
         height, turns = first.height, _quarter_turns(first.rotation)
-        if turns % 2:
-            width, height = height, width
-        audio_rate = 0 if sound is None or heard is None else int(sound.rate)
-        samples = 0 if heard is None else max(0, round((heard - origin) * audio_rate))
-    times.sort()
-    seconds = max(ends) - origin
+        audio_rate = 0 if heard is None else int(sound.rate)
+    samples = 0 if heard is None else max(0, round((heard - origin) * audio_rate))
+    seconds = end - origin
     return VideoInfo(
         frames=len(times),
         rate=float(len(times) / seconds) if seconds > 0 else 0.0,
         variable=_is_variable(times),
-        width=width,
-        height=height,
+        width=height if turns % 2 else width,
+        height=width if turns % 2 else height,
         rotation=90 * turns,
         audio_rate=audio_rate if samples else 0,
         audio_samples=samples,
@@ -204,20 +211,18 @@ def _frames(
         origin = _origin(container)
         rate = stream.average_rate or stream.guessed_rate or Fraction(fps)
         if first:
-            # To the last key frame before; pictures up to `first` are decoded and passed over.
-            target = origin + Fraction(first, fps)
+            # To a key frame before; pictures up to `first` are decoded and passed over. Files are
+            # sought by decoding times, which are up to _REORDERED frames before those of showing.
+            target = max(Fraction(0), Fraction(first, fps) - _REORDERED / rate) + origin
             container.seek(int(target / stream.time_base), stream=stream, backward=True)
         held, ahead = None, first  # ahead: number of the next picture of the grid
         end = Fraction(0)
         for number, frame in enumerate(container.decode(stream)):
-            if frame.is_corrupt:
-                raise UserError(
-                    f"{name}: frame {number} is corrupt: copy it again, or leave it out"
-                )
             start = number / rate if frame.pts is None else frame.pts * frame.time_base - origin
             last = _pictures_before(start, fps)
             if held is not None and last > ahead:
                 step = last - ahead if count is None else min(last - ahead, count - given)
+                _refuse_corrupt(held, name, ahead)
                 yield held, step, _square_width(held.width, stream.sample_aspect_ratio)
                 given, ahead = given + step, last
                 if given == count:
@@ -227,6 +232,7 @@ def _frames(
         step = _pictures_before(end, fps) - ahead
         if held is not None and step > 0:
             step = step if count is None else min(step, count - given)
+            _refuse_corrupt(held, name, ahead)
             yield held, step, _square_width(held.width, stream.sample_aspect_ratio)
             given += step
     if given == 0 or (count is not None and given < count):
@@ -235,6 +241,12 @@ def _frames(
             f"{name}: {wanted} from {first} on were asked for, {given} could be read: correct "
             "video_segments, or copy the file again"
         )
+
+
+def _refuse_corrupt(frame: Any, name: str, number: int) -> None:
+    """Frames that are passed over on the way to the first one may be incomplete, others not."""
+    if frame.is_corrupt:
+        raise UserError(f"{name}: picture {number} is corrupt: copy it again, or leave it out")
 
 
 def _pictures_before(moment: Fraction, fps: int) -> int:

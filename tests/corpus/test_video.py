@@ -32,6 +32,34 @@ def test_a_regular_file_gives_its_own_frames(tmp_path):
     assert numbers(path, 49) == [49]
 
 
+def test_pieces_are_found_behind_key_frames(tmp_path):
+    for number, more in enumerate(({}, {"flags": "-cgop"}, {"x264-params": "open-gop=1"})):
+        encoder = {"g": "12", "bf": "3", **more}
+        path = write_mp4(tmp_path / f"{number}.mp4", 58, encoder=encoder)
+        assert numbers(path) == list(range(58))
+        for first in (1, 11, 12, 13, 24, 37, 57):
+            count = min(4, 58 - first)
+            assert numbers(path, first, count) == list(range(first, first + count))
+
+
+def test_a_file_that_begins_late(tmp_path):
+    sound = chirp(2.0)
+    times = [0.4 + n / 25 for n in range(40)]
+    path = write_mp4(tmp_path / "a.mp4", times, sound)
+    assert probe(path).frames_at() == 40
+    assert numbers(path) == list(range(40)) and numbers(path, 10, 5) == list(range(10, 15))
+    heard = read_audio(path)
+    assert np.abs(heard[2000:20000] - sound[6400 + 2000 : 6400 + 20000]).max() < 0.05
+
+
+def test_sound_that_begins_late(tmp_path):
+    sound = chirp(1.5)
+    path = write_mp4(tmp_path / "a.mp4", 50, sound, sound_from=0.5)
+    heard = read_audio(path)
+    assert np.abs(heard[:6000]).max() < 0.02
+    assert np.abs(heard[10000:24000] - sound[2000:16000]).max() < 0.05
+
+
 def test_grey_has_the_whole_range(tmp_path):
     def stripes(number: int, width: int, height: int) -> np.ndarray:
         picture = np.zeros((height, width, 3), dtype=np.uint8)

@@ -44,14 +44,17 @@ def write_mp4(
     picture: Callable[[int, int, int], np.ndarray] = marked,
     channels: int = 1,
     faststart: bool = False,
+    sound_from: float = 0.0,
+    encoder: dict[str, str] | None = None,
 ) -> Path:
     """A file with pictures at `times` (s), or so many at `fps`, and AAC sound if any is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     moments = [n / fps for n in range(times)] if isinstance(times, int) else times
+    settings = {"crf": "8", "threads": "1", **(encoder or {})}
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(str(path), "w", format="mp4", options=options) as out:
-        stream = out.add_stream("libx264", rate=fps, options={"crf": "8", "threads": "1"})
+        stream = out.add_stream("libx264", rate=fps, options=settings)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS)
         if aspect is not None:
@@ -66,17 +69,17 @@ def write_mp4(
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
         if track is not None and sound is not None:
-            _write_sound(out, track, sound, rate, channels)
+            _write_sound(out, track, sound, rate, channels, round(sound_from * rate))
     return path
 
 
-def _write_sound(out, track, sound: np.ndarray, rate: int, channels: int) -> None:
+def _write_sound(out, track, sound: np.ndarray, rate: int, channels: int, start: int) -> None:
     data = np.ascontiguousarray(np.stack([sound] * channels))
     layout = "mono" if channels == 1 else "stereo"
     for first in range(0, data.shape[1], 1024):
         block = np.ascontiguousarray(data[:, first : first + 1024])
         frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+        frame.sample_rate, frame.pts, frame.time_base = rate, start + first, Fraction(1, rate)
         out.mux(track.encode(frame))
     out.mux(track.encode())
 
