@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Usage: local/recognise.sh [options] <checkpoint> <dev-data> <test-data> <exp-dir>
+# Length penalty and CTC weight chosen on dev, the test set decoded with every modality in every
+# condition, scores: <exp-dir>/decode_<set>[_<noise>_<SNR>]_<modality>/scoring, <exp-dir>/decoded.json.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../../../path.sh"
+# options
+nj=2                # number of jobs
+cmd=local/run.sh    # how to run jobs
+modalities="av a v" # what is seen: av, a, v
+conditions=clean    # clean, <noise>:<SNR in dB>
+noise=              # directory of noise lists
+beam=10             # hypotheses kept by the search
+seed=1              # of the noise
+# end of options
+. "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/lib.sh"
+[ $# -eq 4 ] || usage
+
+checkpoint=$1 dev=$2 test=$3 exp=$4
+steps=$TRIVIUM_ROOT/steps
+"$steps/tune_av.sh" --beam "$beam" --modality "${modalities%% *}" "$checkpoint" "$dev" "$exp/tuned.json"
+decode=("$steps/decode_av.sh" --cmd "$cmd" --nj "$nj" --modalities "$modalities" --conditions "$conditions"
+  --noise "$noise" --seed "$seed" --tuned "$exp/tuned.json" "$checkpoint" "$test" "$exp")
+"${decode[@]}"
+mapfile -t folders < <("${decode[@]}" --list true)
+for folder in "${folders[@]}"; do
+  "$steps/score_wer.sh" "$test" "$folder"
+done
