@@ -12,7 +12,8 @@ from pylib.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from pylib.decoding.attention_search import SearchOptions
-    from pylib.decoding.av_decode import Sources, Variant
+    from pylib.decoding.av_decode import Sources
+    from pylib.decoding.variants import Variant
     from pylib.systems.seq2seq import Seq2Seq
 
 TUNED_FORMAT = "trivium.tuned_av/1"
@@ -64,22 +65,26 @@ def open_sources(args: argparse.Namespace) -> DecodeInputs:
     Raises:
         UserError: not a checkpoint of seq2seq, streams or noise that are not there.
     """
-    from pylib.decoding.av_decode import MODALITIES, Sources, parse_modalities, variants_of
-    from pylib.features.noise import Condition, NoiseSet
+    from pylib.decoding.av_decode import Sources, check_streams
+    from pylib.decoding.variants import (
+        MODALITIES,
+        parse_conditions,
+        parse_modalities,
+        variants_of,
+    )
+    from pylib.features.noise import NoiseSet
     from pylib.training.av_reader import AVReader
     from pylib.training.av_text import subwords_of
     from pylib.training.checkpoint import load_system
 
+    modalities, conditions = parse_modalities(args.modalities), parse_conditions(args.conditions)
     model, config, payload = load_system(args.checkpoint, args.device)
     if config.system != "seq2seq":
         raise UserError(
             f"{args.checkpoint}: a {config.system} model writes no pieces of words: fine-tune it "
             "with system = seq2seq first"
         )
-    modalities = parse_modalities(args.modalities, model, args.checkpoint)  # type: ignore[arg-type]
-    conditions = [Condition.parse(text) for text in args.conditions.split()]
-    if not conditions:
-        raise UserError("--conditions: none given: clean, babble:0 ...")
+    check_streams(model, modalities, args.checkpoint)  # type: ignore[arg-type]
     streams = {name for modality in modalities for name in MODALITIES[modality]}
     noise = None
     noisy = sorted({c.category for c in conditions if not c.clean})

@@ -12,7 +12,7 @@ from pylib.bin.entry import run
 from pylib.corpus.errors import UserError
 
 if TYPE_CHECKING:
-    from pylib.decoding.av_decode import Variant
+    from pylib.decoding.variants import Variant
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,51 +59,74 @@ def _decode(args: argparse.Namespace, inputs: DecodeInputs, shard: int, shards: 
         for variant, hypotheses in made.items():
             found[variant].update(hypotheses)
         print(f"batch {number}/{len(batches)}: {time.monotonic() - started:.1f} s", flush=True)
+    more = {"too_short": empty, **_record(args, inputs)}
     for variant, hypotheses in found.items():
         directory = args.out / variant.name(inputs.name)
         directory.mkdir(parents=True, exist_ok=True)
-        write_part(directory, shard, shards, dict(sorted(hypotheses.items())), started)
-        for utt, text in sorted(hypotheses.items()):
+        record = variant.record(inputs.name, more | _record_of_variant(args, inputs, variant))
+        in_order = dict(sorted(hypotheses.items()))
+        write_part(directory, shard, shards, in_order, started, record)
+        for utt, text in in_order.items():
             print(f"{variant.condition} {variant.modality} {utt} {text}")
     return 0
 
 
-def _merge(args: argparse.Namespace, inputs: DecodeInputs, shards: int) -> int:
-    from pylib.corpus.atomic import sha256_file, write_json
-    from pylib.corpus.tables import write_table
-    from pylib.decoding.av_decode import record_of, usable_and_empty
-    from pylib.decoding.search import join_parts, remove_parts
+def _record(args: argparse.Namespace, inputs: DecodeInputs) -> dict[str, Any]:
+    """What decode.json says of all variants."""
+    from pylib.corpus.atomic import sha256_file
 
-    noise = inputs.sources.noise
-    frames = inputs.sources.frames
     checkpoint = {
         "path": args.checkpoint,
         "sha256": sha256_file(args.checkpoint),
         "update": inputs.payload.get("update"),
     }
-    for variant in inputs.variants:
-        directory = args.out / variant.name(inputs.name)
-        merged, seconds = join_parts(directory, shards, sorted(frames))
-        more: dict[str, Any] = {
-            "utterances": len(merged),
-            "empty": sum(not text for text in merged.values()),
-            "too_short": usable_and_empty(frames)[1],
-            "data": args.data,
-            "checkpoint": checkpoint,
-            "method": args.method,
-            "options": inputs.options[variant.modality].as_dict()
-            if args.method == "beam"
-            else None,
-            "tuned": inputs.tuned.get(variant.modality),
-            "noise": None
-            if noise is None or variant.condition.clean
-            else {"path": args.noise, "identity": noise.identity, "seed": args.seed},
-        }
+    return {"data": args.data, "checkpoint": checkpoint, "method": args.method}
+
+
+def _record_of_variant(
+    args: argparse.Namespace, inputs: DecodeInputs, variant: Variant
+) -> dict[str, Any]:
+    """What it says of one."""
+    beam = args.method == "beam"
+    noise = None
+    if not variant.condition.clean:
+        assert inputs.sources.noise is not None
+        identity = inputs.sources.noise.identity
+        noise = {"path": args.noise, "identity": identity, "seed": args.seed}
+    return {
+        "options": inputs.options[variant.modality].as_dict() if beam else None,
+        "tuned": inputs.tuned.get(variant.modality) if beam else None,
+        "noise": noise,
+    }
+
+
+def _variants(args: argparse.Namespace) -> tuple[str, list[Variant]]:
+    """(name of the set, its variants), without the model."""
+    from pylib.decoding.variants import parse_conditions, parse_modalities, variants_of
+
+    name = Path(args.data).resolve().name
+    conditions = parse_conditions(args.conditions)
+    return name, variants_of(conditions, parse_modalities(args.modalities))
+
+
+def _merge(args: argparse.Namespace, shards: int) -> int:
+    """Join the shards of each variant: hyp, then decode.json."""
+    from pylib.corpus.atomic import write_json
+    from pylib.corpus.tables import read_table, table_path, write_table
+    from pylib.decoding.search import join_parts, part_record, remove_parts
+
+    name, variants = _variants(args)
+    utts = sorted(read_table(table_path(args.data, "utt2spk"), fields=2))
+    for variant in variants:
+        directory = args.out / variant.name(name)
+        merged, seconds = join_parts(directory, shards, utts)
+        counts = {"utterances": len(merged), "empty": sum(not t for t in merged.values())}
+        record = part_record(directory, shards) | counts
         write_table(directory / "hyp", dict(sorted(merged.items())))
-        write_json(directory / "decode.json", record_of(variant, inputs.name, more))
+        write_json(directory / "decode.json", record)
         remove_parts(directory, shards)
         print(
-            f"{directory}/hyp: {len(merged)} utterances ({more['empty']} empty), "
+            f"{directory}/hyp: {len(merged)} utterances ({counts['empty']} empty), "
             f"{seconds:.1f} s for all variants"
         )
     return 0
@@ -118,7 +141,12 @@ def main(argv: list[str]) -> int:
     except ValueError:
         raise UserError(f"--shard {args.shard}: expected N/M, for example 2/8") from None
     if args.list:
-        return _list(args)
+        name, variants = _variants(args)
+        for variant in variants:
+            print(args.out / variant.name(name))
+        return 0
+    if args.merge is not None:
+        return _merge(args, args.merge)
     inputs = open_sources(args)
     inputs.options, inputs.tuned = options_for(args, inputs)
     if args.method == "greedy" and inputs.model.ctc_head is None:
@@ -126,20 +154,7 @@ def main(argv: list[str]) -> int:
             f"{args.checkpoint}: has no CTC head (seq2seq.ctc_weight = 0): --method greedy reads "
             "CTC's best path, use --method beam"
         )
-    if args.merge is not None:
-        return _merge(args, inputs, args.merge)
     return _decode(args, inputs, shard, shards)
-
-
-def _list(args: argparse.Namespace) -> int:
-    from pylib.decoding.av_decode import variants_of
-    from pylib.features.noise import Condition
-
-    name = Path(args.data).resolve().name
-    conditions = [Condition.parse(text) for text in args.conditions.split()]
-    for variant in variants_of(conditions, args.modalities.split()):
-        print(args.out / variant.name(name))
-    return 0
 
 
 if __name__ == "__main__":

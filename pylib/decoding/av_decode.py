@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,19 +16,14 @@ from torch import Tensor
 from pylib.corpus.errors import UserError
 from pylib.decoding.attention_search import Hypothesis, SearchOptions, Symbols, search
 from pylib.decoding.greedy import collapse
+from pylib.decoding.variants import MODALITIES, Variant
 from pylib.features.noise import Condition, NoiseSet
 from pylib.nn.av_encoder import Streams
 from pylib.nn.modal_batch import ModalBatch
 from pylib.systems.seq2seq import Seq2Seq
 from pylib.units.subwords import BLANK, BOS, EOS, PAD, UNK, words_of
 
-MODALITIES: dict[str, tuple[str, ...]] = {
-    "av": ("audio", "video"),
-    "a": ("audio",),
-    "v": ("video",),
-}
 SYMBOLS = Symbols(EOS, BLANK, (BOS, PAD, UNK))
-METHODS = ("beam", "greedy")
 
 
 class Reader(Protocol):
@@ -44,18 +39,6 @@ class Reader(Protocol):
         noise_set: NoiseSet | None = None,
         seed: int = 1,
     ) -> ModalBatch: ...
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to hear and see a set."""
-
-    condition: Condition
-    modality: str
-
-    def name(self, data: str) -> str:
-        """`decode_test_babble_-5_av` of a data directory named test."""
-        return f"decode_{data}{self.condition.suffix}_{self.modality}"
 
 
 @dataclass(frozen=True)
@@ -81,35 +64,15 @@ class Sources:
         return reader.frames
 
 
-def parse_modalities(text: str, model: Seq2Seq, where: str = "checkpoint") -> list[str]:
-    """Names of MODALITIES in `text`, each once.
-
-    Raises:
-        UserError: an unknown one, or one whose streams the model does not read.
-    """
-    names = list(dict.fromkeys(text.split()))
-    if not names:
-        raise UserError(f"--modalities: none given: some of {', '.join(MODALITIES)}")
-    for name in names:
-        if name not in MODALITIES:
-            raise UserError(f"--modalities {name}: expected some of {', '.join(MODALITIES)}")
+def check_streams(model: Seq2Seq, modalities: Sequence[str], where: str = "checkpoint") -> None:
+    """UserError for a modality whose streams the model does not read."""
+    for name in modalities:
         lacking = set(MODALITIES[name]) - set(model.seq.modalities)
         if lacking:
             raise UserError(
                 f"{where}: was not fine-tuned with {' and '.join(sorted(lacking))} "
                 f"(seq2seq.modalities = {list(model.seq.modalities)}): drop {name} of --modalities"
             )
-    return names
-
-
-def variants_of(conditions: Sequence[Condition], modalities: Sequence[str]) -> list[Variant]:
-    """All pairs, in the order given; pictures alone are the same in every noise: clean, once."""
-    pairs = [
-        Variant(condition if "audio" in MODALITIES[modality] else Condition(), modality)
-        for condition in conditions
-        for modality in modalities
-    ]
-    return list(dict.fromkeys(pairs))
 
 
 def with_model_weight(options: SearchOptions, model: Seq2Seq, where: str) -> SearchOptions:
@@ -222,18 +185,6 @@ def decode_batch(
             for utt, hypotheses in zip(utts, found, strict=True)
         }
     return made
-
-
-def record_of(variant: Variant, data: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    """decode.json of one variant; `decode` is the modality, `set` names the noise too."""
-    return {
-        "decode": variant.modality,
-        "set": data + variant.condition.suffix,
-        "data_set": data,
-        "condition": str(variant.condition),
-        **more,
-        "lm": None,
-    }
 
 
 def usable_and_empty(frames: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:

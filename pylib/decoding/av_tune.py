@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from rapidfuzz.distance import Levenshtein
 
 from pylib.decoding.attention_search import Hypothesis, SearchOptions, best
-from pylib.decoding.av_decode import Sources, Variant, encode, find
+from pylib.decoding.av_decode import Sources, encode, find
+from pylib.decoding.variants import Variant
 from pylib.features.noise import Condition
 from pylib.systems.seq2seq import Seq2Seq
 from pylib.units.subwords import words_of

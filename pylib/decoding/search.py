@@ -155,13 +155,22 @@ def decode_utterances(
 
 
 def write_part(
-    directory: Path, shard: int, shards: int, hypotheses: dict[str, str], started: float
+    directory: Path,
+    shard: int,
+    shards: int,
+    hypotheses: dict[str, str],
+    started: float,
+    record: dict[str, Any] | None = None,
 ) -> None:
-    """Write one shard's hypotheses under <decode-dir>/parts."""
+    """Write one shard's hypotheses under <decode-dir>/parts; `record` for who merges them."""
     write_table(directory / "parts" / f"hyp.{shard}of{shards}", hypotheses)
     write_json(
         directory / "parts" / f"hyp.{shard}of{shards}.json",
-        {"seconds": round(time.monotonic() - started, 3), "utterances": len(hypotheses)},
+        {
+            "seconds": round(time.monotonic() - started, 3),
+            "utterances": len(hypotheses),
+            "record": record,
+        },
     )
 
 
@@ -189,6 +198,19 @@ def join_parts(directory: Path, shards: int, utts: list[str]) -> tuple[dict[str,
             "are of another data directory: remove them and decode again"
         )
     return merged, seconds
+
+
+def part_record(directory: Path, shards: int) -> dict[str, Any]:
+    """The record that every shard wrote. UserError when they differ."""
+    records = []
+    for name in _part_names(shards):
+        path = directory / "parts" / f"{name}.json"
+        records.append(json.loads(path.read_text(encoding="utf-8"))["record"])
+    if any(record != records[0] for record in records):
+        raise UserError(
+            f"{directory}/parts: the shards were decoded with different options: decode again"
+        )
+    return records[0]
 
 
 def remove_parts(directory: Path, shards: int) -> None:
