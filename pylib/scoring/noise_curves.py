@@ -81,6 +81,7 @@ def draw_noise(rows: Sequence[Row]) -> str:
             axes.set_title(title)
             axes.set_xlabel("signal-to-noise ratio, dB")
             axes.set_ylabel("WER, %")
+            axes.set_xticks(sorted({x for points in curves.values() for x, _ in points}))
             axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
             if number == 1:
