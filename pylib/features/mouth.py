@@ -1,11 +1,11 @@
 """Mouth region of a talking face: 96 x 96 grey pictures, upright, of one size, centred.
 
 Each frame is turned, scaled and shifted so that the face lies on its canvas as the mean face does,
-by the points averaged over a window around the frame, and 96 x 96 pixels are cut out around the
-mouth: with 5 points, which have none of the mouth, around the place of the mean face's mouth, found
-through eyes and nose; with 68, around the centre of the mouth's own points, averaged alike. What
-lies outside the picture repeats its border; nothing is ever squashed. A clip without a usable face
-is refused with a reason.
+by the points averaged over a window around the frame (a shorter one for the place), and 96 x 96
+pixels are cut out around the mouth: with 5 points, which have none of the mouth, around the place
+of the mean face's mouth, found through eyes and nose; with 68, around the centre of the mouth's own
+points. What lies outside the picture repeats its border; nothing is ever squashed. A clip without a
+usable face is refused with a reason.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class MouthConfig:
 
     Attributes:
         every: frames between two searches for the face.
-        window: frames over which the points are averaged.
+        window: frames over which the points are averaged (their place: over 5 at most).
         min_detected: least share of frames in which the face is found.
         max_gap: longest run of frames without a face, which is interpolated.
         min_mouth: least width of the mouth, pixels of the video.
@@ -166,16 +166,30 @@ def longest_gap(found: npt.NDArray[np.bool_]) -> int:
     return longest
 
 
-def crop_matrices(track: Track, face: MeanFace, window: int) -> Matrices:
-    """From pixels of the video to those of the 96 x 96 pictures: (T, 2, 3)."""
+def crop_matrices(track: Track, face: MeanFace, window: int, place_window: int = 5) -> Matrices:
+    """From pixels of the video to those of the 96 x 96 pictures: (T, 2, 3).
+
+    Args:
+        track: the points.
+        face: the mean face.
+        window: frames over which the points are averaged that give turn and scale.
+        place_window: the same for the place: shorter, to stay with a face that moves fast (the
+            mean of five points is steadier than their shape).
+    """
     points = fill(track.points, track.found)
+    place = points.copy()
     ends = [*track.starts[1:], len(points)]
     for first, last in zip(track.starts, ends, strict=True):
         points[first:last] = smooth(points[first:last], window)
+        place[first:last] = smooth(place[first:last], min(window, place_window))
     matrix = similarity(five_of(points), face.points)
+    # The best similarity takes the mean of the points to that of the mean face.
+    matrix[..., 2] = 0
+    centre = five_of(place).mean(1, keepdims=True)
+    matrix[..., 2] = face.points.mean(0) - apply(matrix, centre)[:, 0]
     middle = np.tile(np.array(face.mouth), (len(points), 1))
     if points.shape[1] == 68:
-        middle = apply(matrix, points)[:, MOUTH_OF_68].mean(1)
+        middle = apply(matrix, place)[:, MOUTH_OF_68].mean(1)
     out = matrix.copy()
     out[..., 2] += (SIDE - 1) / 2 - middle
     return out
