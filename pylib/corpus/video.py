@@ -168,7 +168,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         first = _first_frame(container, stream, name)
         width = _square_width(first.width, stream.sample_aspect_ratio)
         height, turns = first.height, _quarter_turns(first.rotation)
-        audio_rate = 0 if heard is None else int(sound.rate)
+        audio_rate = 0 if sound is None or heard is None else int(sound.rate)
     samples = 0 if heard is None else max(0, round((heard - origin) * audio_rate))
     seconds = end - origin
     return VideoInfo(

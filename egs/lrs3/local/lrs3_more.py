@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 from lrs3_sets import Phones, phone_lines
 from lrs3_tree import Loss, normalise
 
-from pylib.corpus.atomic import write_text
+from pylib.corpus.atomic import atomic_dir, write_text
 from pylib.corpus.audio import audio_info
 from pylib.corpus.audit import AudioRules, audit_audio
-from pylib.corpus.datadir import Segment, write_datadir, write_tables
+from pylib.corpus.datadir import Segment, write_datadir
 from pylib.corpus.errors import UserError
 
 RATE = 16000
@@ -228,26 +229,34 @@ def write_text_set(
     Raises:
         UserError: an unreadable file, or no line left.
     """
-    text: dict[str, str] = {}
     lost = {"empty-line": 0, "held-out-sentence": 0}
-    for number, line in enumerate(_lines(source), 1):
-        words = normalise(line)
-        if not words:
-            lost["empty-line"] += 1
-        elif words in held_out:
-            lost["held-out-sentence"] += 1
-        else:
-            text[f"text-{number:09d}"] = words
-    if not text:
-        raise UserError(f"{source}: no line is left for text only: give another file")
-    own = {utt: utt for utt in text}
-    write_tables(path, {"text": text, "utt2spk": own, "spk2utt": own})
+    kept = spoken = 0
+    with atomic_dir(path) as temp, ExitStack() as stack:
+        text, utt2spk, spk2utt = (
+            stack.enter_context(open(temp / name, "w", encoding="utf-8"))
+            for name in ("text", "utt2spk", "spk2utt")
+        )
+        # Ids grow with the lines, so that millions of them need not be held to be sorted.
+        for number, line in enumerate(_lines(source), 1):
+            words = normalise(line)
+            if not words:
+                lost["empty-line"] += 1
+            elif words in held_out:
+                lost["held-out-sentence"] += 1
+            else:
+                utt = f"text-{number:09d}"
+                text.write(f"{utt} {words}\n")
+                utt2spk.write(f"{utt} {utt}\n")
+                spk2utt.write(f"{utt} {utt}\n")
+                kept, spoken = kept + 1, spoken + len(words.split())
+        if not kept:
+            raise UserError(f"{source}: no line is left for text only: give another file")
     row = {
-        "utterances": len(text),
+        "utterances": kept,
         "hours": 0.0,
         "speakers": 0,
-        "transcribed": len(text),
-        "words": sum(len(words.split()) for words in text.values()),
+        "transcribed": kept,
+        "words": spoken,
         "video": False,
     }
     return row, {kind: count for kind, count in lost.items() if count}
