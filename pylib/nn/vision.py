@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pylib.nn.norm_act import norm_act
 from pylib.nn.norms import send
+from pylib.nn.winograd import conv3x3
 
 MEAN, STD = 0.421, 0.165  # of grey mouths in [0, 1]
 SIDE = 88  # pixels of a picture after the crop
@@ -43,11 +44,13 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = norm_act(self.conv1(x), self.norm1, self.act1)
+        one = self.conv1.stride[0] == 1
+        y = conv3x3(x, self.conv1.weight) if one else self.conv1(x)
+        y = norm_act(y, self.norm1, self.act1)
         if self.shortcut is not None:
             conv, norm = self.shortcut
             x = norm_act(conv(x), norm, None)
-        return norm_act(self.conv2(y), self.norm2, self.act2, x)
+        return norm_act(conv3x3(y, self.conv2.weight), self.norm2, self.act2, x)
 
 
 class VideoFrontend(nn.Module):
