@@ -96,6 +96,14 @@ class AVLayerExtractor:
         )
         if self.modality == "auto":
             self.streams = tuple(name for name in self.present if name != "phone")
+            for name, table in (("audio", "wav.scp"), ("video", "video.scp")):
+                known = name in self._config.av_model.streams and (data / table).is_file()
+                if known and name not in self.present:
+                    raise UserError(
+                        f"{data}: has {table} but no {_FILES[name]}.scp: make it first "
+                        "(steps/make_feats.sh --kind logfbank, steps/make_mouth.sh), or say with "
+                        "--modality what is to be read"
+                    )
             if not self.streams:
                 raise UserError(
                     f"{data}: neither logfbank.scp nor mouth.scp: run steps/make_feats.sh --kind "

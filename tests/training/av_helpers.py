@@ -86,8 +86,11 @@ def _audio(
     write_table(data / "wav.scp", {utt: str(folder / "wav" / f"{utt}.wav") for utt in samples})
     feats = {}
     for utt, count in samples.items():
-        tone = np.sin(np.arange(count) * rng.uniform(0.05, 0.5)) * 0.2
-        wave = (tone + 0.02 * rng.standard_normal(count)).astype(np.float32)
+        # Every picture's stretch has a pitch and a loudness of its own.
+        pitch = np.repeat(rng.uniform(0.02, 1.5, count // 640 + 1), 640)[:count]
+        loud = np.repeat(10 ** rng.uniform(-3, -0.3, count // 640 + 1), 640)[:count]
+        tone = loud * np.sin(np.cumsum(pitch))
+        wave = (tone + 0.001 * rng.standard_normal(count)).astype(np.float32)
         soundfile.write(folder / "wav" / f"{utt}.wav", wave, 16000, subtype="PCM_16")
         feats[utt] = logfbank(soundfile.read(folder / "wav" / f"{utt}.wav", dtype="float32")[0])
     _ark(folder, data, name, "logfbank", feats, {"kind": "logfbank", "dim": 26, "rate": 100})

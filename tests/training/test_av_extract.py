@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from pylib.corpus.errors import UserError
 from pylib.features.reader import FeatureReader
 from pylib.training import checkpoint
 from pylib.training.av_extract import AVLayerExtractor, open_extractor
+from pylib.training.av_reader import AVReader
 from pylib.training.build import build_system
 from pylib.training.config import from_dict
 from pylib.training.extract import LayerExtractor
+from pylib.units.labels import LabelReader
 from tests.training.av_helpers import VATLM, make_av_set
+from tests.training.helpers import ROOT, process_env
 from tests.training.test_extract import tiny
 
 
@@ -61,6 +65,12 @@ def test_auto_reads_what_is_there(model: Path, tmp_path: Path) -> None:
     assert phones.shape == (12, 32)
     with pytest.raises(UserError, match="no video here"):
         other.read_layers(other.utts[0], [1], {"video"})
+    for stem, table in (("logfbank", "wav.scp"), ("mouth", "video.scp")):
+        data = make_av_set(tmp_path, f"without_{stem}", [12], 4)
+        (data / "video.scp").write_text("")
+        (data / f"{stem}.json").unlink()
+        with pytest.raises(UserError, match=f"has {table} but no {stem}.scp"):
+            reader.over(data)
     with pytest.raises(UserError, match="neither logfbank"):
         reader.over(make_av_set(tmp_path, "ot", [12], 3, "onlytext"))
 
@@ -88,3 +98,28 @@ def test_models_of_speech_are_told_apart(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--modality a.*leave it out"):
         open_extractor(speech, data, modality="a")
     assert isinstance(open_extractor(speech, data), LayerExtractor)
+
+
+@pytest.mark.slow
+def test_the_next_iterations_labels(model: Path, tmp_path: Path) -> None:
+    """One k-means labels audio-visual and audio data, in copies, as many labels as frames."""
+    sets = {
+        "train": make_av_set(tmp_path, "train", [12, 30, 9, 25], 1),
+        "at": make_av_set(tmp_path, "at", [12, 30], 2, "audiotext"),
+        "oa": make_av_set(tmp_path, "oa", [12, 21], 3, "onlyaudio", extra=300),
+    }
+    done = subprocess.run(
+        [ROOT / "steps/relabel.sh", "--nj", "1", "--layer", "1", "--clusters", "20", "--rate", "25",
+         model, tmp_path / "km", *sets.values()],
+        capture_output=True, text=True, timeout=300, cwd=ROOT, env=process_env(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kmeans = set()
+    for data in sets.values():
+        copy = data.with_name(data.name + "_it2")
+        labels, streams = LabelReader(copy), AVReader(copy, ("audio",))
+        assert (labels.rate, labels.align, labels.clusters) == (25.0, "start", 20)
+        kmeans.add(labels.meta["sha256"])
+        for utt in streams.utts:
+            labels.read(utt, streams.frames[utt])
+    assert len(kmeans) == 1

@@ -23,7 +23,7 @@ from pylib.training.session import Request, train
 from pylib.training.signals import EXIT_PREEMPTED
 from pylib.units.subwords import train as train_subwords
 from tests.training.av_helpers import SEQ2SEQ, VATLM, WORDS, make_av_set
-from tests.training.helpers import run_train, same_state, toml, torchrun
+from tests.training.helpers import PRETRAIN, run_train, same_state, toml, torchrun
 from tests.training.test_resume import metrics, stopped
 
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
@@ -163,6 +163,17 @@ def test_what_disturbs_a_batch_depends_on_its_number_alone(world: World, tmp_pat
     assert len({view.offset for view in views}) > 20
     assert {view.flip for view in views} == {True, False}
     assert len({view.snr for view in views}) == 40 and all(-5 <= v.snr <= 5 for v in views)
+
+
+def test_measures_and_lists_of_the_configuration(world: World, config_file) -> None:
+    path = world.config(SEQ2SEQ, av_data__noise_snr=5)
+    config = load_config(path).config
+    assert config.av_data is not None and config.av_data.noise_snr == (5.0,)
+    with pytest.raises(UserError, match="expected a list"):
+        load_config(path, ("seq2seq.modalities=audio",))
+    path = config_file(PRETRAIN, run__best_metric="accuracy")
+    with pytest.raises(UserError, match="best_metric = accuracy: mt4ssl has none"):
+        world.go(path, "exp")
 
 
 def test_kinds_need_their_turns(world: World) -> None:
