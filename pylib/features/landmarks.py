@@ -81,20 +81,6 @@ class Landmarks(Protocol):
         """Points (count, 2), x and y, of the face in `box`."""
 
 
-@dataclass(frozen=True)
-class TrackConfig:
-    """How faces are followed.
-
-    Attributes:
-        every: frames between two searches.
-        second: another face seen at the same time whose size times presence reaches this part of
-            the largest one's makes the clip ambiguous.
-    """
-
-    every: int = 10
-    second: float = 0.7
-
-
 @dataclass
 class Track:
     """The face of a clip.
@@ -244,7 +230,7 @@ def stretches(found: npt.NDArray[np.bool_], starts: Sequence[int]) -> list[tuple
 
 
 def follow(
-    pictures: Sequence[Picture], finder: Landmarks, face: MeanFace, config: TrackConfig
+    pictures: Sequence[Picture], finder: Landmarks, face: MeanFace, every: int = 10
 ) -> Track | None:
     """Follow the main face of a clip.
 
@@ -252,13 +238,13 @@ def follow(
         pictures: grey (H, W) uint8, all of one size.
         finder: the back end.
         face: mean face, whose points say how boxes lie around faces.
-        config: how often to search.
+        every: frames between two searches.
 
     Returns:
         The track, None where no face is found at all.
     """
     total = len(pictures)
-    keys = sorted({*range(0, total, config.every), total - 1})
+    keys = sorted({*range(0, total, every), total - 1})
     search = _Search(pictures, finder)
     chains = _chains(search, keys)
     if not chains:

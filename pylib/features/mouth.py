@@ -33,7 +33,6 @@ from pylib.features.landmarks import (
     Landmarks,
     Picture,
     Track,
-    TrackConfig,
     five_of,
     follow,
 )
@@ -235,7 +234,7 @@ def cut_mouth(
         UserError: the video cannot be read.
     """
     pictures, factor = load_pictures(frames)
-    track = follow(pictures, finder, face, TrackConfig(config.every, config.second))
+    track = follow(pictures, finder, face, config.every)
     if track is None or not track.found.any():
         looked = len(range(0, len(pictures), config.every))
         return Mouth(

@@ -25,7 +25,7 @@ from pylib.corpus.ark import ArkWriter
 from pylib.corpus.video import read_grey
 from pylib.features.face_dlib import DlibLandmarks
 from pylib.features.face_geometry import MeanFace, apply, invert
-from pylib.features.landmarks import TrackConfig, follow
+from pylib.features.landmarks import follow
 from pylib.features.mouth import MouthConfig, crop_matrices, cut_mouth
 from pylib.features.mouth_store import COMPRESSION, to_matrix
 
@@ -63,7 +63,7 @@ def middles(paths: list[Path], finder: DlibLandmarks, face: MeanFace, every: int
     """Middle of the crop in pixels of the video, all frames of all clips: (N, 2)."""
     out = []
     for path in paths:
-        track = follow(list(read_grey(path)), finder, face, TrackConfig(every))
+        track = follow(list(read_grey(path)), finder, face, every)
         if track is not None:
             out.append(apply(invert(crop_matrices(track, face, 13)), MIDDLE)[:, 0])
     return np.concatenate(out)

@@ -9,7 +9,7 @@ from skimage.transform import AffineTransform, warp
 from pylib.corpus.errors import UserError
 from pylib.features.face_dlib import DlibLandmarks
 from pylib.features.face_geometry import apply, similarity
-from pylib.features.landmarks import Box, Track, TrackConfig, follow
+from pylib.features.landmarks import Box, Track, follow
 from pylib.features.mouth import (
     REASONS,
     Mouth,
@@ -59,9 +59,7 @@ def test_the_mouth_is_in_the_middle_of_every_picture(length: int) -> None:
 def test_searching_each_tenth_frame_gives_the_crop_of_each(speed: float) -> None:
     clip = [draw([face]) for face in walk(80, speed)]
     few, all_ = BlockLandmarks(), BlockLandmarks()
-    tracks = [
-        follow(clip, finder, FACE, TrackConfig(every)) for finder, every in ((few, 10), (all_, 1))
-    ]
+    tracks = [follow(clip, finder, FACE, every) for finder, every in ((few, 10), (all_, 1))]
     assert few.searches <= 20 and all_.searches == 80
     for track in tracks:
         assert track is not None
@@ -148,7 +146,7 @@ def test_two_faces() -> None:
 def test_a_change_of_scene_is_found_to_the_frame() -> None:
     faces: list[Spec] = [(60, 100, 80)] * 33 + [(170, 90, 80)] * 30
     clip = [draw([face], (200, 230)) for face in faces]
-    track = follow(clip, BlockLandmarks(), FACE, TrackConfig(10))
+    track = follow(clip, BlockLandmarks(), FACE, 10)
     assert track is not None and track.starts == [0, 33] and track.found.all()
     mouth = run(clip)
     assert mouth.pictures is not None
@@ -222,8 +220,8 @@ class SixtyEight(BlockLandmarks):
 
 def test_with_68_points_the_middle_is_that_of_the_mouths_own() -> None:
     clip = [draw([face]) for face in walk(30)]
-    five = follow(clip, BlockLandmarks(), FACE, TrackConfig(10))
-    many = follow(clip, SixtyEight(), FACE, TrackConfig(10))
+    five = follow(clip, BlockLandmarks(), FACE, 10)
+    many = follow(clip, SixtyEight(), FACE, 10)
     assert five is not None and many is not None
     gap = crop_matrices(five, FACE, 13)[..., 2] - crop_matrices(many, FACE, 13)[..., 2]
     want = np.array([6, 30]) - (np.array(FACE.mouth) - FACE.points[4])
@@ -251,7 +249,7 @@ def test_a_rendered_talking_head_with_dlib(seed: int) -> None:
     ]
     truth = np.stack([head.points(pose, rest) for pose in path]).astype(float)
     finder = DlibLandmarks()
-    track = follow(clip, finder, FACE, TrackConfig(10))
+    track = follow(clip, finder, FACE, 10)
     assert track is not None and track.found.all() and track.starts == [0]
     matrices = crop_matrices(track, FACE, 13)
     five = apply(matrices, truth[:, :5]) - (FACE.points - np.array(FACE.mouth) + 47.5)

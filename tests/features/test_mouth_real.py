@@ -12,7 +12,7 @@ import pytest
 from pylib.corpus.video import read_grey
 from pylib.features.face_dlib import DlibLandmarks
 from pylib.features.face_geometry import MeanFace, apply, invert
-from pylib.features.landmarks import TrackConfig, five_of, follow
+from pylib.features.landmarks import five_of, follow
 from pylib.features.mouth import MouthConfig, crop_matrices, cut_mouth
 
 REAL = os.environ.get("TRIVIUM_REAL", "")
@@ -52,14 +52,14 @@ def test_every_tenth_frame_gives_the_crop_of_every_frame(
 ) -> None:
     middle = np.full((1, 2), 47.5)
     for clip in clips:
-        found = [follow(clip, finder, FACE, TrackConfig(every)) for every in (1, 10)]
+        found = [follow(clip, finder, FACE, every) for every in (1, 10)]
         places = [apply(invert(crop_matrices(t, FACE, 13)), middle) for t in found if t is not None]
         assert np.linalg.norm(places[0] - places[1], axis=-1).max() < 2
 
 
 def test_points_fit_the_mean_face(clips: list[list[np.ndarray]], finder: DlibLandmarks) -> None:
     for clip in clips:
-        track = follow(clip, finder, FACE, TrackConfig(10))
+        track = follow(clip, finder, FACE, 10)
         assert track is not None and track.points.shape == (len(clip), 5, 2)
         matrices = crop_matrices(track, FACE, 13)
         moved = apply(matrices, five_of(track.points)) - apply(matrices, track.points)
