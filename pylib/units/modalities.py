@@ -246,7 +246,8 @@ def analyse(
             for name, value in zip(modalities, values, strict=True):
                 label = f"layer{layer}/{name}"
                 out.rows.append(row(identity, "pnmi", label, value, frames.known, file))
-            out.rows += _retrieval_rows(own, frames, model.rate, options, layer, identity, file)
+            found = _retrieval_rows(own, frames, model.rate, options, layer, identity, file)
+            out.rows += found
             total = sum(value[0] for value in values)
             if total > best:
                 best, out.layer = total, layer
@@ -256,7 +257,7 @@ def analyse(
         "frames": frames.known,
         "utterances": len(frames.utts),
         "segment_seconds": options.seconds,
-        "candidates": options.candidates,
+        "candidates": min([options.candidates, *(r["n"] for r in found)]),
     }
     return out
 
