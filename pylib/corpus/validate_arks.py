@@ -64,7 +64,7 @@ def check_scp(check: Checker, name: str, table: Table) -> None:
                     shapes.append((line, f"'{key}' has {shape[1]} columns, {dim} expected"))
             wanted = frames.get(key)
             if wanted is not None and shape[0] != wanted:
-                what = f"'{key}' has {shape[0]} frames, {wanted:.0f} in utt2num_frames"
+                what = f"'{key}' has {shape[0]} frames, {wanted:.0f} expected"
                 shapes.append((line, what))
     fix = f"make {stem} again"
     check.add_all(name, "ark", sorted(broken), fix)

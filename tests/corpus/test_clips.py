@@ -204,7 +204,7 @@ def test_units_and_phones_of_text_only(tmp_path):
     ark(data, "labels", {"t-1": 10, "t-2": 26}, rate=25, clusters=1, align="start")
     found = {defect.what for defect in validate(data, options).defects}
     assert found == {
-        "'t-1' has 10 frames, 40 in utt2num_frames", "'t-2' has 26 labels, 25 frames",
+        "'t-1' has 10 frames, 40 expected", "'t-2' has 26 labels, 25 frames",
     }  # fmt: skip
 
 

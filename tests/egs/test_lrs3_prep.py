@@ -230,7 +230,7 @@ def test_audio_only_and_text_only(tree: FaceTree, tmp_path: Path) -> None:
     audio = tmp_path / "audio"
     for name, seconds, rate in (
         ("s1/a b/x", 1.0, 16000), ("s1/y", 45.0, 16000), ("s2/z", 1.0, 8000), ("top", 1.0, 16000),
-        ("s3/s3-1", 1.0, 16000),
+        ("s3/s3-1", 1.0, 16000), ("s3-a/x", 1.0, 16000), ("s3/z", 1.0, 16000),
     ):  # fmt: skip
         (audio / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(audio / f"{name}.flac", np.zeros(int(seconds * rate)) + 0.1, rate)
@@ -242,7 +242,8 @@ def test_audio_only_and_text_only(tree: FaceTree, tmp_path: Path) -> None:
     options = ("--audio-dir", str(audio), "--text", str(text))
     summary = prepare(tree.root, data, *options)
     assert utterances(data, "onlyaudio") == [
-        "s1-a_b-x", "s1-y-c0001", "s1-y-c0002", "s1-y-c0003", "s3-1", "top",
+        "s1-a_b-x", "s1-y-c0001", "s1-y-c0002", "s1-y-c0003", "s3-1", "s3-z", "s3_a-x",
+        "top",
     ]  # fmt: skip
     assert DataDir.load(data / "onlyaudio").utt2num_samples["s1-y-c0002"] == 15 * 16000
     assert validate(data / "onlyaudio", Options(no_feats=True, no_text=True)).defects == []

@@ -176,12 +176,14 @@ def scan_audio(path: Path, longest: float, jobs: int) -> tuple[SoundSet, list[Lo
     spk: dict[str, str] = {}
     for file in files:
         parts = ["_".join(part.split()) for part in file.relative_to(path).with_suffix("").parts]
+        # Speakers without '-': utterances then sort as their speakers do.
+        speaker = parts[0].replace("-", "_")
         # LibriSpeech and the built-in corpus say the speaker in the name too.
-        name = parts[-1] if parts[-1].startswith("".join(parts[:1])) else "-".join(parts)
-        name = name if len(parts) > 1 else parts[0]
+        told = len(parts) > 1 and parts[-1].startswith(f"{speaker}-")
+        name = parts[-1] if told else "-".join([speaker, *parts[1:]])
         if name in wav:
-            name = "-".join([*parts, file.suffix[1:]])
-        wav[name], spk[name] = str(file), parts[0]
+            name = "-".join([speaker, *parts[1:], file.suffix[1:]])
+        wav[name], spk[name] = str(file), speaker
     if not wav:
         raise UserError(f"{path}: holds no audio file ({' '.join(AUDIO)}): check the directory")
     made, losses = SoundSet(), []
