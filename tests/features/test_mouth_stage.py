@@ -19,7 +19,7 @@ from pylib.features import face_dlib
 from pylib.features.mouth import MouthConfig
 from pylib.features.mouth_stage import MouthStage
 from pylib.features.mouth_store import read_mouth
-from tests.features.mouth_helpers import FACE, BlockLandmarks, Spec, draw, video_dir
+from tests.features.mouth_helpers import FACE, BlockLandmarks, Spec, draw, video_dir, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -209,3 +209,15 @@ def test_the_step(data: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "no clip has a usable mouth" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_another_frame_rate_becomes_25(data: Path, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "fast.mp4", walk(36), rate=30)
+    video = dict(read_table(data / "video.scp")) | {"a-1": str(path)}
+    counts = dict(read_table(data / "utt2num_video")) | {"a-1": "30"}
+    tables = {
+        name: "".join(f"{utt} {value}\n" for utt, value in table.items())
+        for name, table in (("video.scp", video), ("utt2num_video", counts))
+    }
+    out = make(copy_of(data, tmp_path / "data", **tables), tmp_path / "out").out
+    assert len(pictures(out)["a-1"]) == 30
