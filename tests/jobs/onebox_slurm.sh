@@ -38,7 +38,7 @@ for ((i = 0; i < 100; i++)); do
   sleep 0.1
 done
 node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=$cores RealMemory=8000 State=UNKNOWN"
-printf '%s\n' >"$SLURM_CONF" \
+printf '%s\n' \
   ClusterName=onebox "SlurmctldHost=$host(127.0.0.1)" SlurmUser=root SlurmdUser=root AuthType=auth/munge \
   MpiDefault=none ProctrackType=proctrack/linuxproc TaskPlugin=task/none \
   JobAcctGatherType=jobacct_gather/none SelectType=select/cons_tres SelectTypeParameters=CR_Core \
@@ -47,7 +47,7 @@ printf '%s\n' >"$SLURM_CONF" \
   "SlurmdSpoolDir=$folder/spool.%n" SlurmdParameters=config_overrides \
   "SlurmctldPidFile=$folder/ctld.pid" "SlurmdPidFile=$folder/slurmd.%n.pid" \
   "NodeName=n1 $node Port=17001" "NodeName=n2 $node Port=17002" \
-  'PartitionName=shared Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP'
+  'PartitionName=shared Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP' >"$SLURM_CONF"
 slurmctld -D -c -f "$SLURM_CONF" >"$folder/ctld.log" 2>&1 &
 pids+=($!)
 sleep 2

@@ -40,7 +40,6 @@ class Made:
         video: path of the file.
         wav: path of its sound.
         first, frames: of the video, 25 a second.
-        total: frames of the whole file.
         text: words in capitals; empty where there are none.
         resampled: what was irregular about the frames; empty where nothing was.
     """
@@ -53,7 +52,6 @@ class Made:
     wav: str
     first: int
     frames: int
-    total: int
     text: str
     resampled: str
 
@@ -117,7 +115,6 @@ def cut_clip(row: dict[str, Any], data: Path, rules: ClipRules) -> tuple[list[Ma
                 wav=str(wav),
                 first=first,
                 frames=end - first,
-                total=loaded.frames,
                 text=piece["text"],
                 resampled=loaded.resampled,
             )

@@ -131,10 +131,10 @@ def write_av_set(path: Path, pieces: list[Made], with_video: bool = True) -> Non
     if with_video:
         extra["video.scp"] = {piece.utt: piece.video for piece in pieces}
         extra["utt2num_video"] = {piece.utt: piece.frames for piece in pieces}
-        if any(piece.frames != piece.total for piece in pieces):
-            extra["video_segments"] = {
-                piece.utt: f"{piece.first} {piece.first + piece.frames}" for piece in pieces
-            }
+        # Of whole files too: joined with a set that has pieces, the table must be there.
+        extra["video_segments"] = {
+            piece.utt: f"{piece.first} {piece.first + piece.frames}" for piece in pieces
+        }
     texts = {piece.utt: piece.text for piece in pieces}
     write_datadir(
         path,

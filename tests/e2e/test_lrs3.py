@@ -1,0 +1,128 @@
+"""egs/lrs3/run.sh from corpus to report: smoke preset, second run, kill, real video."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.e2e.helpers import ROW, digests, kill_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "egs" / "lrs3" / "run.sh"
+
+pytestmark = pytest.mark.slow
+
+
+def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The recipe with the smoke preset; its output is shown when it fails."""
+    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done
+
+
+def rows(exp: Path) -> list[dict]:
+    """Results of summary.json."""
+    return json.loads((exp / "report" / "summary.json").read_text(encoding="utf-8"))["results"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    exp = tmp_path_factory.mktemp("smoke") / "exp"
+    run("--exp", str(exp))
+    return exp
+
+
+def test_every_modality_and_condition_is_reported(smoke: Path) -> None:
+    found = rows(smoke)
+    assert all(set(row) == ROW for row in found)
+    wers = {(row["set"], row["decode"]) for row in found if row["measure"] == "wer"}
+    clean = {("test", "av"), ("test", "a"), ("test", "v")}
+    assert wers >= clean | {("test_babble_0", "av"), ("test_babble_0", "a")}
+    assert {row["measure"] for row in found} >= {"wer", "cer", "pnmi"}
+    page = (smoke / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img") >= 2
+
+
+def test_all_four_kinds_of_data_were_learnt_from(smoke: Path) -> None:
+    metrics = smoke / "pretrain_vatlm_it2_s1" / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    trained = [line for line in lines if line["type"] == "train"]
+    for kind in ("videoaudio", "audiotext", "onlytext", "onlyaudio"):
+        losses = [line[f"ce_{kind}"] for line in trained]
+        assert losses[-1] < losses[0], (kind, losses)
+
+
+def test_second_run_changes_nothing(smoke: Path) -> None:
+    before = digests(smoke)
+    start = time.monotonic()
+    done = run("--exp", str(smoke))
+    assert "everything is up to date" in done.stdout, done.stdout
+    assert digests(smoke) == before
+    print(f"second run: {time.monotonic() - start:.1f} s")  # shown, not asserted: machines differ
+
+
+def test_another_system_goes_beside_the_first(smoke: Path) -> None:
+    """Only what the new one needs is made; both are in the report."""
+    done = run("--exp", str(smoke), "--systems", "vatlm avhubert")
+    assert "stage 8 (relabel): up to date" in done.stdout
+    assert {row["system"] for row in rows(smoke) if row["measure"] == "wer"} == {
+        "vatlm",
+        "avhubert",
+    }
+
+
+def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of the pre-training, then the same command: the same weights."""
+    exp = tmp_path / "exp"
+    options = ["--exp", str(exp), "--data", str(smoke / "data"), "--stop-stage", "bootstrap"]
+    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1", *options]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, start_new_session=True, **quiet)
+    deadline = time.monotonic() + 900
+    while not list(exp.glob("pretrain_avhubert_it1_s1/checkpoint_*.pt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.1)
+    kill_tree(process.pid)
+    process.wait()
+    run(*options)
+    first, second = (
+        torch.load(folder / "pretrain_avhubert_it1_s1" / "checkpoint_last.pt", weights_only=True)[
+            "model"
+        ]
+        for folder in (exp, smoke)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.real
+@pytest.mark.skipif("TRIVIUM_REAL" not in os.environ, reason="TRIVIUM_REAL is not set")
+def test_real_video_runs_unchanged(tmp_path: Path) -> None:
+    """Clips of a real face, without the other kinds of data: they are absent, not invented."""
+    exp = tmp_path / "exp"
+    corpus = Path(os.environ["TRIVIUM_REAL"]) / "LRS3"
+    done = run("--corpus-dir", str(corpus), "--exp", str(exp), "--set-finetune", "optim.updates=30")
+    assert "everything" not in done.stdout
+    assert not (exp / "data" / "onlytext").exists()
+    found = {(row["decode"], row["n"]) for row in rows(exp) if row["measure"] == "wer"}
+    assert {"av", "a", "v"} <= {decode for decode, _ in found}
+    excluded = (exp / "data" / "mouth" / "test" / "mouth_excluded.txt").read_text(encoding="utf-8")
+    assert excluded == ""  # every clip of the test set shows its face
+
+
+def test_full_scale_plan_is_printed() -> None:
+    done = subprocess.run(
+        ["bash", str(RECIPE), "--preset", "base", "--dry-run", "--ngpu", "8",
+         "--corpus-dir", "/data/LRS3", "--tedlium", "/data/TEDLIUM_release-3", "--exp", "exp_plan"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("conf/avhubert_base.toml conf/bootstrap_base.toml") == 4
+    assert "conf/vatlm_base.toml" in done.stdout and "torch.distributed.run" in done.stdout
+    assert not (RECIPE.parent / "exp_plan").exists()
