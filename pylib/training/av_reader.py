@@ -141,6 +141,7 @@ class AVReader:
         if not (self.path / "wav.scp").is_file():
             return pictures or self._numbers("utt2num_frames")
         self._samples = self._numbers("utt2num_samples")
+        self._check_rate()
         if pictures is None:
             return {utt: picture_frames(self._samples[utt]) for utt in self.utts}
         apart = [utt for utt in self.utts if self._samples[utt] != HOP * pictures[utt]]
@@ -152,6 +153,19 @@ class AVReader:
                 "prepare the data again (egs/lrs3/local/prepare_data.sh)"
             )
         return pictures
+
+    def _check_rate(self) -> None:
+        """Refuse audio of another rate than 16 kHz: its samples would not count pictures."""
+        if not (self.path / "utt2dur").is_file():
+            return
+        seconds = read_numbers(self.path / "utt2dur", float)
+        for utt in self.utts:
+            if utt in seconds and abs(self._samples[utt] - 16000 * seconds[utt]) > 16:
+                raise UserError(
+                    f"{self.path}: '{utt}' has {self._samples[utt]} samples in {seconds[utt]:g} s: "
+                    "audio-visual models need 16 kHz: resample the audio first "
+                    "(egs/lrs3/local/prepare_data.sh does)"
+                )
 
     def _numbers(self, name: str) -> dict[str, int]:
         counts = read_numbers(table_path(self.path, name), int)

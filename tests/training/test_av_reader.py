@@ -123,6 +123,10 @@ def test_what_is_absent_is_named_with_its_step(tmp_path: Path, av: Path) -> None
 def test_streams_of_other_lengths_are_refused(av: Path) -> None:
     samples = read_table(av / "utt2num_samples")
     first = next(iter(samples))
+    write_table(av / "utt2num_samples", samples | {first: str(int(samples[first]) * 3)})
+    with pytest.raises(UserError, match="need 16 kHz"):
+        AVReader(av, ("audio",))
+    (av / "utt2dur").unlink()
     write_table(av / "utt2num_samples", samples | {first: str(int(samples[first]) + 160)})
     with pytest.raises(UserError, match="1 utterances have other than 640 samples a picture"):
         AVReader(av, ("audio", "video"))
@@ -146,6 +150,7 @@ def test_audio_that_has_changed_is_noticed(av: Path) -> None:
     samples = {utt: str(640 * 40) for utt in read_table(av / "utt2num_samples")}
     write_table(av / "utt2num_samples", samples)
     (av / "utt2num_video").unlink()
+    (av / "utt2dur").unlink()
     reader = AVReader(av, ("audio",))
     with pytest.raises(UserError, match=r"\(159, 26\) expected"):
         reader.audio(reader.utts[0])
