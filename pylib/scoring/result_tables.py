@@ -9,12 +9,13 @@ from typing import Any
 
 from pylib.scoring.collect import Collected, Row
 from pylib.scoring.measures import is_tabled
-from pylib.scoring.modality_tables import is_clean, is_modal
+from pylib.scoring.modality_tables import MODALITIES, is_clean, is_modal
 from pylib.scoring.score_files import read_score
 from pylib.scoring.significance import compare
 
 ERROR_RATES = ("wer", "cer")
 BASELINE = "scratch"
+BASELINES = (BASELINE, "avhubert")  # what the others are compared with, in pairs
 
 
 def _natural(value: Any) -> tuple[int, str]:
@@ -127,16 +128,29 @@ def decode_settings(found: Collected) -> list[dict[str, Any]]:
     return lines
 
 
+def _tuned_for(system: str) -> tuple[str, str]:
+    """Name of a system and the modality that alone it was tuned for: `vatlm_v` -> vatlm, v."""
+    name, _, modality = system.rpartition("_")
+    return (name, modality) if name and modality in MODALITIES else (system, "")
+
+
 def comparisons(found: Collected) -> list[dict[str, Any]]:
-    """Every system against the baseline of the same set, decode and seed, by WER; without noise."""
+    """Every system against each baseline of the same set, decode and seed, by WER; without noise.
+
+    A baseline is compared with those before it in `BASELINES`, not with those after it.
+    """
     rows = [row for row in found.rows if row["measure"] == "wer" and is_clean(row)]
     scores = {row["file"]: read_score(row["file"])[1] for row in rows}
     lines = []
-    for base in rows:
-        for row in rows:
-            paired = all(row[key] == base[key] for key in ("set", "decode", "seed"))
-            if base["system"] != BASELINE or row["system"] == BASELINE or not paired:
-                continue
-            result = compare(scores[base["file"]], scores[row["file"]])
-            lines.append({"row": row, "baseline": base, **asdict(result)})
+    for number, baseline in enumerate(BASELINES, 1):
+        for base in rows:
+            name, modality = _tuned_for(base["system"])
+            for row in rows if name == baseline else ():
+                other, also = _tuned_for(row["system"])
+                paired = all(row[key] == base[key] for key in ("set", "decode", "seed"))
+                if other in BASELINES[:number] or also != modality or not paired:
+                    continue
+                result = compare(scores[base["file"]], scores[row["file"]])
+                against = {"against": baseline, "row": row, "baseline": base}
+                lines.append({**against, **asdict(result)})
     return lines

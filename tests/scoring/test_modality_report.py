@@ -18,6 +18,7 @@ from pylib.features.mouth_store import COMPRESSION, describe_mouth, to_matrix
 from pylib.scoring.collect import collect
 from pylib.scoring.measure_tables import markdown_table, text_table
 from pylib.scoring.modality_tables import (
+    MODALITIES,
     has_modalities,
     is_clean,
     is_modal,
@@ -26,6 +27,7 @@ from pylib.scoring.modality_tables import (
     split_set,
 )
 from pylib.scoring.noise_curves import curves_of, draw_noise
+from pylib.scoring.result_tables import comparisons
 
 TEXT = {f"{s}-{i}": "THE CAT SAT ON A MAT" for s in "abcd" for i in range(3)}
 SPEAKERS = {u: u[0] for u in TEXT}
@@ -193,6 +195,32 @@ def test_the_whole_report(scored, capsys) -> None:
     first = {p.name: p.read_bytes() for p in Path("exp/report").iterdir()}
     report.main(arguments)
     assert first == {p.name: p.read_bytes() for p in Path("exp/report").iterdir()}
+
+
+def test_baselines(scored) -> None:
+    for old, new in (("vatlm", "avhubert"), ("vatlm", "vatlm_v"), ("scratch", "scratch_v")):
+        shutil.copytree(f"exp/{old}", f"exp/{new}")
+        for path in Path(f"exp/{new}").glob("*/scoring/*er.json"):
+            text = path.read_text(encoding="utf-8").replace(
+                f'"system": "{old}"', f'"system": "{new}"'
+            )
+            path.write_text(text, encoding="utf-8")
+    found = comparisons(collect("exp", "mini"))
+    pairs = [(line["row"]["system"], line["against"], line["row"]["decode"]) for line in found]
+    assert sorted(pairs) == sorted(
+        (system, against, decode)
+        for system, against in (
+            ("vatlm", "scratch"), ("avhubert", "scratch"), ("vatlm_v", "scratch"),
+            ("vatlm", "avhubert"),
+        )
+        for decode in MODALITIES
+    )  # fmt: skip
+    assert {line["baseline"]["system"] for line in found if line["row"]["system"] == "vatlm_v"} == {
+        "scratch_v"
+    }
+    report.main([*LRS3, "exp", "exp/report"])
+    text = Path("exp/report/RESULTS.md").read_text(encoding="utf-8")
+    assert "## Against scratch (paired)" in text and "## Against avhubert (paired)" in text
 
 
 def test_without_mouths_and_without_analysis(scored) -> None:
