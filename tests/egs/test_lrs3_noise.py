@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from pylib.corpus.audio import read_audio
+from pylib.corpus.datadir import DataDir, Segment, write_datadir
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_table
 from pylib.features.noise import NoiseSet
@@ -114,8 +115,6 @@ def test_without_musan_the_speakers_babble(data: Path, tmp_path: Path) -> None:
     about = prepare(data, noise)
     assert about["categories"] == ["babble", "speech"]
     plan = module("noise_pieces")
-    from pylib.corpus.datadir import DataDir
-
     options = plan.Options(1, 4, 2.0, 0.5)
     pieces = plan.plan_noise(DataDir.load(data), None, options).pieces
     heard = {
@@ -169,3 +168,21 @@ def test_another_seed_splits_otherwise(data: Path, tmp_path: Path) -> None:
         found.add(frozenset(sources(tmp_path / str(seed), "speech", 1)[2]))
     assert len(found) > 1
     assert read_audio(next((tmp_path / "1" / "audio" / "babble").rglob("*.wav"))).any()
+
+
+def test_speech_in_segments_of_recordings(tmp_path: Path) -> None:
+    wav, segments, speakers = {}, {}, {}
+    for i, speaker in enumerate("abcd"):
+        path = tmp_path / f"{speaker}.wav"
+        _write(path, 4.0, i)
+        wav[speaker] = str(path)
+        for k in range(4):
+            utt = f"{speaker}-{k}"
+            speakers[utt] = speaker
+            segments[utt] = Segment(speaker, 1.0 * k, 1.0 * k + (1.005 if k == 3 else 0.9))
+    data = tmp_path / "data"
+    seconds = {utt: part.end - part.begin for utt, part in segments.items()}
+    write_datadir(data, wav=wav, utt2spk=speakers, segments=segments, utt2dur=seconds)
+    about = prepare(data, tmp_path / "noise")
+    assert about["files"]["speech.train"] == 8
+    assert apart(sources(tmp_path / "noise", "speech", 1))
