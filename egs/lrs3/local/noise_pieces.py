@@ -150,7 +150,7 @@ def scan_speech(data: DataDir, options: Options) -> list[Draft]:
 def _join(parts: Sequence[Stretch], options: Options) -> list[tuple[Stretch, ...]]:
     """Long parts by themselves, short ones together."""
     least = options.min_seconds * RATE
-    out = [(part,) for part in parts if part.count >= least]
+    out: list[tuple[Stretch, ...]] = [(part,) for part in parts if part.count >= least]
     short = tuple(part for part in parts if part.count < least)
     if short and (not out or sum(part.count for part in short) >= least):
         out.append(short)
@@ -195,7 +195,8 @@ def split(
 
 def limit(drafts: list[Draft], hours: float, rng: np.random.Generator) -> list[Draft]:
     """At most so many hours of drafts, chosen at random, in their order."""
-    left, chosen = hours * 3600 * RATE, []
+    left = hours * 3600 * RATE
+    chosen: list[int] = []
     for index in rng.permutation(len(drafts)):
         left -= sum(stretch.count for stretch in drafts[index][1])
         if left < 0 and chosen:
