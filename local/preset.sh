@@ -9,7 +9,7 @@ for ((_i = 1; _i <= $#; _i++)); do
   esac
 done
 unset _i _j
-cd "$(dirname "${BASH_SOURCE[1]}")"
+cd "$(dirname "${BASH_SOURCE[1]}")" || exit 1
 [ ! -f "conf/preset_$preset.conf" ] || set -- --config "conf/preset_$preset.conf" "$@"
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 . "$TRIVIUM_ROOT/local/lib.sh"
