@@ -28,7 +28,7 @@ class SearchOptions:
     beam: int = 20  # hypotheses kept
     length_penalty: float = 1.0  # sums are divided by (tokens + 1) ** this
     ctc_weight: float = 0.0  # share of CTC's prefix score; 1 = CTC alone
-    threshold: float = 20.0  # nats below the best ended one that are given up; 0 = never
+    threshold: float = 20.0  # nats below the best, ended or not, that are given up; 0 = never
 
     def __post_init__(self) -> None:
         if self.beam < 1:
@@ -212,9 +212,12 @@ def _take(
     score = score.masked_fill(ends, float("-inf")).gather(1, chosen)
     source, token = source.gather(1, chosen), token.gather(1, chosen)
     if options.threshold > 0:
-        top = [max((h.score for h in found[i]), default=float("-inf")) for i in beams.index]
-        floor = torch.tensor(top, device=score.device)[:, None] - options.threshold
-        score = score.masked_fill(score < floor, float("-inf"))
+        ended = [max((h.score for h in found[i]), default=float("-inf")) for i in beams.index]
+        top = torch.maximum(torch.tensor(ended, device=score.device), score[:, 0])
+        score = score.masked_fill(score < top[:, None] - options.threshold, float("-inf"))
+    # They are in order: what is given up stands last, and columns of nothing else go.
+    width = max(int(score.isfinite().sum(1).max()), 1)
+    score, source, token = (x[:, :width] for x in (score, source, token))
     alive = score.isfinite().any(1).cpu()
     alive &= torch.tensor([len(found[i]) < beam for i in beams.index])
     past = beams.tokens.gather(1, source[:, :, None].expand(-1, -1, beams.tokens.shape[2]))

@@ -103,16 +103,17 @@ class DecoderBlock(nn.Module):
 
         Args:
             x: (B, n, D), the newest token of n hypotheses of each of B utterances.
-            past: (2, B * n, U, D), keys and values of the tokens so far; those of the newest,
+            past: (B * n, 2, U, D), keys and values of the tokens so far; those of the newest,
                 the last, are written here.
             k, v: of `cross_parts`.
             bias: (B, 1, 1, T) or None.
         """
         rows, count, dim = x.shape
-        asked, *new = self.self_qkv(self.self_norm(x)).view(rows * count, 3, dim).unbind(1)
-        past[0, :, -1], past[1, :, -1] = new
-        keys, values = past.view(2, rows * count, -1, self.heads, dim // self.heads).transpose(2, 3)
-        q = asked.view(rows * count, self.heads, 1, -1)
+        packed = self.self_qkv(self.self_norm(x)).view(rows * count, 3, dim)
+        past[:, :, -1] = packed[:, 1:]
+        heads = past.unflatten(3, (self.heads, -1)).transpose(2, 3)
+        keys, values = heads.unbind(1)
+        q = packed[:, 0].reshape(rows * count, self.heads, 1, -1)
         y = F.scaled_dot_product_attention(q, keys, values)
         x = x + self.self_out(y.reshape(rows, count, dim))
         return self._rest(x, k, v, bias, 0.0)
@@ -128,21 +129,23 @@ class DecoderBlock(nn.Module):
         return x + self.dropout(self.fc2(hidden))
 
 
-@dataclass
 class DecoderState:
     """Hypotheses of a search: n of each of B utterances, all U tokens long.
 
     Attributes:
         cross: for each block keys and values (B, H, T, d) of the encoder's frames.
         bias: (B, 1, 1, T), -inf beyond an utterance's frames; None where all are equally long.
-        past: (2 * blocks, B * n, at least U, D), keys and values of the tokens so far.
+        past: (B * n, 2 * blocks, at least U, D), keys and values of the tokens so far.
         length: U.
     """
 
-    cross: list[tuple[Tensor, Tensor]]
-    bias: Tensor | None
-    past: Tensor
-    length: int = 0
+    def __init__(
+        self, cross: list[tuple[Tensor, Tensor]], bias: Tensor | None, rows: int, dim: int
+    ) -> None:
+        self.cross, self.bias, self.length = cross, bias, 0
+        self.past = cross[0][0].new_empty(rows, 2 * len(cross), _ROOM, dim)
+        # Where the next `select` writes: fresh memory for each would cost more than the copy.
+        self._spare = self.past.new_empty(0)
 
     def select(self, rows: Tensor, utterances: Tensor | None = None) -> None:
         """Go on with other hypotheses.
@@ -151,7 +154,12 @@ class DecoderState:
             rows: (B' * n',) int64, which of the B * n each is a continuation of.
             utterances: (B',) int64, which utterances are kept; None = all.
         """
-        self.past = self.past[:, :, : self.length].index_select(1, rows)
+        shape = (len(rows), *self.past.shape[1:])
+        if self._spare.shape[1:] != shape[1:] or len(self._spare) < len(rows):
+            self._spare = self.past.new_empty(shape)
+        made = self._spare[: len(rows)]
+        torch.index_select(self.past, 0, rows, out=made)
+        self.past, self._spare = made, self.past
         if utterances is not None:
             self.cross = [
                 (k.index_select(0, utterances), v.index_select(0, utterances))
@@ -162,10 +170,10 @@ class DecoderState:
 
     def grow(self) -> None:
         """Make room for one more token."""
-        if self.length == self.past.shape[2]:
-            shape = (*self.past.shape[:2], self.length + _ROOM, self.past.shape[3])
-            wider = self.past.new_empty(shape)
-            wider[:, :, : self.length] = self.past[:, :, : self.length]
+        rows, parts, room, dim = self.past.shape
+        if self.length == room:
+            wider = self.past.new_empty(rows, parts, room + _ROOM, dim)
+            wider[:, :, :room] = self.past
             self.past = wider
         self.length += 1
 
@@ -225,9 +233,7 @@ class Decoder(nn.Module):
     def begin(self, memory: Tensor, padding: Tensor | None) -> DecoderState:
         """State before the first token, one hypothesis an utterance; arguments as in `forward`."""
         cross = [block.cross_parts(memory) for block in self.blocks]
-        shape = (2 * len(self.blocks), memory.shape[0], _ROOM, self.size.dim)
-        past = cross[0][0].new_empty(shape)
-        return DecoderState(cross, _bias(padding, memory), past)
+        return DecoderState(cross, _bias(padding, memory), len(memory), self.size.dim)
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """Read one token of every hypothesis; changes the state.
@@ -245,7 +251,7 @@ class Decoder(nn.Module):
         x = (self.scale * self.embedding(tokens) + position).view(rows, -1, self.size.dim)
         x = x.to(state.past.dtype)
         for i, (block, (k, v)) in enumerate(zip(self.blocks, state.cross, strict=True)):
-            past = state.past[2 * i : 2 * i + 2, :, : state.length]
+            past = state.past[:, 2 * i : 2 * i + 2, : state.length]
             x = block.step(x, past, k, v, state.bias)
         return self._output(x).flatten(0, 1)
 
