@@ -20,6 +20,7 @@ from pylib.nn.winograd import conv3x3
 
 MEAN, STD = 0.421, 0.165  # of grey mouths in [0, 1]
 SIDE = 88  # pixels of a picture after the crop
+PIECE = 256  # frames that are computed together without a gradient
 CONTEXT = 2  # frames the stem sees to either side
 
 
@@ -95,13 +96,20 @@ class VideoFrontend(nn.Module):
         """
         rows, frames = video.shape[:2]
         flat, index, centre = pack(lengths, frames, shown)
-        x = self.stem(self.normalise(video.flatten(0, 1), index), centre)
-        x = F.max_pool2d(norm_act(x, self.norm, self.act), 3, 2, 1)
-        x = self.trunk(x).mean((2, 3))
+        x = self.normalise(video.flatten(0, 1), index)
+        if self.training or torch.is_grad_enabled():
+            x = self.embed(x, centre)
+        else:  # frames are independent of each other: in pieces, whatever the length
+            x = torch.cat([self.embed(x, piece) for piece in centre.split(PIECE)])
         if len(flat) == rows * frames:
             return x.view(rows, frames, self.dim)
         out = x.new_zeros(rows * frames, self.dim)
         return out.index_copy(0, send(flat, x.device), x).view(rows, frames, self.dim)
+
+    def embed(self, x: Tensor, centre: Tensor) -> Tensor:
+        """Features (N, 8 * width) of frames `centre` (N,) of the packed x (M, H, W)."""
+        x = norm_act(self.stem(x, centre), self.norm, self.act)
+        return self.trunk(F.max_pool2d(x, 3, 2, 1)).mean((2, 3))
 
     def normalise(self, pictures: Tensor, index: Tensor) -> Tensor:
         """Pictures (P, H, W) uint8 chosen by index (M,), -1 a blank one, as (M, H', W')."""
@@ -109,8 +117,9 @@ class VideoFrontend(nn.Module):
         x = pictures.index_select(0, index.clamp_min(0)).to(self.conv.weight.dtype)
         if self.pool > 1:
             x = F.avg_pool2d(x.unsqueeze(1), self.pool).squeeze(1)
-        x = (x / 255.0 - MEAN) / STD
-        return x.masked_fill((index < 0).view(-1, 1, 1), 0.0)
+        # In place: fresh memory costs more than the arithmetic.
+        x.mul_(1.0 / (255.0 * STD)).add_(-MEAN / STD)
+        return x.masked_fill_((index < 0).view(-1, 1, 1), 0.0)
 
     def stem(self, x: Tensor, centre: Tensor) -> Tensor:
         """The first convolution around frames `centre` (N,) of the packed x (M, H, W).

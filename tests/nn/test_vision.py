@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import pylib.nn.vision as vision
 from pylib.nn.norm_act import norm_act
 from pylib.nn.vision import MEAN, STD, BasicBlock, VideoFrontend, pack
 
@@ -175,12 +176,22 @@ def test_shown_frames_stand_in() -> None:
     assert centre.tolist() == [2, 3, 6]
 
 
+def test_long_clips_go_through_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    front = VideoFrontend(8).eval()
+    video, lengths = pictures(2, 9), torch.tensor([9, 4])
+    whole = front(video, lengths).detach()
+    monkeypatch.setattr(vision, "PIECE", 3)
+    with torch.no_grad():
+        torch.testing.assert_close(front(video, lengths), whole, atol=1e-5, rtol=1e-5)
+
+
 def test_one_frame_in_training_and_averaged_pictures() -> None:
-    front = VideoFrontend(8, pool=2).train()
-    made = front(pictures(1, 1), torch.tensor([1]))
-    assert made.shape == (1, 1, 64)
-    made.sum().backward()
-    assert torch.isfinite(front.conv.weight.grad).all()
+    for pool in (1, 2, 4):
+        front = VideoFrontend(8, pool=pool).train()
+        made = front(pictures(1, 1), torch.tensor([1]))
+        assert made.shape == (1, 1, 64)
+        made.sum().backward()
+        assert torch.isfinite(front.conv.weight.grad).all()
 
 
 def test_trunk_has_the_published_size() -> None:
