@@ -18,6 +18,8 @@ silence=0.25       # probability of silence between two words
 min_duration=1     # frames at 25 Hz of a phone at least; 0 lets short ones vanish
 duration_scale=1.0 # of durations; above 1 is slower
 seed=1             # of silences and drawn durations
+device=cpu         # cpu, cuda or auto
+gpu=0              # GPUs asked for each job
 ark_dir=           # directory for the arks; default: <out-data>/arks
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
@@ -27,7 +29,8 @@ arks=${ark_dir:-$2/arks}
 read -ra cmd_words <<<"$cmd"
 make=("$TRIVIUM_PYTHON" -m pylib.bin.make_text_units --oov "$oov" --silence "$silence"
   --min-duration "$min_duration" --duration-scale "$duration_scale" --seed "$seed"
-  --ark-dir "$arks")
+  --ark-dir "$arks" --device "$device")
+[ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
 [ -z "$checkpoint" ] || make+=(--checkpoint "$checkpoint")
 [ -z "$labels_of" ] || make+=(--labels-of "$labels_of")
 [ -z "$lexicon" ] || make+=(--lexicon "$lexicon")

@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--min-duration", type=int, default=1)
     parser.add_argument("--duration-scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     add_parts(parser)
     args = parser.parse_args(argv)
 
@@ -37,7 +38,9 @@ def main(argv: list[str]) -> int:
         args.ark_dir or args.out_data / "arks",
         Pronouncer(read_lexicon(args.lexicon), args.oov),
         TextOptions(args.silence, args.seed),
-        UnitOptions(args.checkpoint, args.labels_of, args.duration_scale, args.min_duration),
+        UnitOptions(
+            args.checkpoint, args.labels_of, args.duration_scale, args.min_duration, args.device
+        ),
         jobs,
     )
     if index:

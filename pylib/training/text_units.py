@@ -17,6 +17,7 @@ from pylib.corpus.progress import Progress
 from pylib.corpus.tables import invert, names_some, read_table, table_path, write_table
 from pylib.systems.phone2unit import Phone2Unit
 from pylib.training import checkpoint
+from pylib.training.extract import pick_device
 from pylib.units.align_stage import both
 from pylib.units.phone_set import FRAMES, PAD
 from pylib.units.pronounce import Pronouncer, examples
@@ -37,12 +38,14 @@ class UnitOptions:
             do not say which they were.
         scale: of durations.
         least: frames at 25 Hz of a phone at least.
+        device: `cpu`, `cuda` or `auto`.
     """
 
     checkpoint: Path | None = None
     labels_of: Path | None = None
     scale: float = 1.0
     least: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.scale <= 0 or self.least < 0:
@@ -93,6 +96,7 @@ class TextUnitStage:
         labels: Mapping[str, Any] | None = None
         if options.checkpoint is not None:
             self._system, labels = load_phone2unit(options.checkpoint, options.labels_of)
+            self._system.to(pick_device(options.device))
             key.append(sha256_file(options.checkpoint).encode())
         inputs = (*input_bytes([source / "text"]), *key, self.phones.said())
         made = "text" if labels is None else "phone2unit"
@@ -134,8 +138,9 @@ class TextUnitStage:
         padded = torch.full((len(phones), int(lengths.max())), PAD)
         for row, ids in enumerate(phones.values()):
             padded[row, : len(ids)] = torch.from_numpy(ids)
+        padded = padded.to(system.head.weight.device)
         made = system.generate(padded, lengths, self.options.scale, self.options.least)
-        units, frames, durations = (item.numpy().astype(np.int32) for item in made)
+        units, frames, durations = (item.cpu().numpy().astype(np.int32) for item in made)
         out: dict[str, tuple[Ids, ...]] = {}
         for row, (utt, ids) in enumerate(phones.items()):
             runs = FRAMES * durations[row, : len(ids)]
