@@ -216,7 +216,8 @@ def draw_hide(
     text = batch.audio is None or config.mask_phones
     if batch.phones is not None and text and config.text_prob > 0:
         mask = _stream_mask(batch, config, "text", generator)
-        found["phones"], mask = phone_mask(mask, batch.phones.cpu(), batch.lengths)
+        phones = batch.phones if batch.cpu_phones is None else batch.cpu_phones
+        found["phones"], mask = phone_mask(mask, phones.cpu(), batch.lengths)
         union |= mask
     return Hide(**found, **keep), union
 

@@ -40,7 +40,8 @@ class ModalBatch:
         tokens: (B, U) int64 pieces of the transcript; or None.
         token_lengths: (B,) int64 on the CPU; or None.
         utts: utterance ids, for messages.
-        cpu_labels: the labels as they were before `to`; checks read these without a wait.
+        cpu_labels, cpu_phones: as they were before `to`; checks and masks read these without a
+            wait.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class ModalBatch:
     token_lengths: Tensor | None = None
     utts: tuple[str, ...] = ()
     cpu_labels: Tensor | None = None
+    cpu_phones: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -109,15 +111,17 @@ class ModalBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ModalBatch:
         """The batch with streams, labels and tokens on `device`; lengths stay on the CPU."""
-        cpu_labels = self.cpu_labels
-        if cpu_labels is None and self.labels is not None and self.labels.device.type == "cpu":
-            cpu_labels = self.labels
+        here = {}
+        for name in ("labels", "phones"):
+            value = getattr(self, name)
+            if value is not None and value.device.type == "cpu":
+                here[f"cpu_{name}"] = value
         moved = {
             name: value.to(device, non_blocking=non_blocking)
             for name in _MOVED
             if (value := getattr(self, name)) is not None
         }
-        return replace(self, **moved, cpu_labels=cpu_labels)
+        return replace(self, **moved, **here)
 
     def pin_memory(self) -> ModalBatch:
         """The batch in page-locked memory, for copies that overlap with computation."""
