@@ -10,10 +10,15 @@ import pytest
 import torch
 
 from pylib.corpus.errors import UserError
+from pylib.training import checkpoint
 from pylib.training.config import TrainConfig, load_config
 from pylib.training.phone_data import PhoneDataConfig, open_phones
+from pylib.training.session import Request, train
+from pylib.training.signals import EXIT_PREEMPTED
 from pylib.units.phone_set import PAD
+from tests.training.helpers import same_state
 from tests.training.phone_helpers import CLUSTERS, make_set
+from tests.training.test_resume import stopped
 
 
 def config(**data: float) -> TrainConfig:
@@ -85,3 +90,30 @@ def test_limits() -> None:
         replace(PhoneDataConfig(), batch_seconds=1.0)
     with pytest.raises(ValueError, match="below min_seconds"):
         replace(PhoneDataConfig(), max_seconds=0.1)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_set(tmp_path / "train", 24, 0)
+    make_set(tmp_path / "dev", 4, 1)
+    settings = (
+        "system=phone2unit", f"phone2unit.clusters={CLUSTERS}", "phone2unit.dim=16",
+        "phone2unit.encoder_layers=1", "phone2unit.decoder_layers=1", "phone2unit.ffn_dim=16",
+        "phone2unit.kernel=3", "phone2unit.duration_dim=16", "phone_data.batch_seconds=6.0",
+        "phone_data.max_seconds=5.0", "optim.updates=12", "optim.micro_batches=2",
+        "run.validate_every=4", "run.tensorboard=false",
+    )  # fmt: skip
+
+    def run(name: str) -> int:
+        folder = tmp_path / name
+        return train(
+            Request(tmp_path / "train", tmp_path / "dev", folder, overrides=settings, device="cpu")
+        )
+
+    assert run("whole") == 0
+    with monkeypatch.context() as patch:
+        stopped(patch, 5)
+        assert run("parts") == EXIT_PREEMPTED
+    assert run("parts") == 0
+    whole, parts = (tmp_path / name / "checkpoint_last.pt" for name in ("whole", "parts"))
+    assert same_state(whole, parts) == []
+    assert checkpoint.load(whole)["labels"]["sha256"] == "5e7"
