@@ -92,6 +92,7 @@ def test_limits() -> None:
         replace(PhoneDataConfig(), max_seconds=0.1)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_set(tmp_path / "train", 24, 0)
     make_set(tmp_path / "dev", 4, 1)
