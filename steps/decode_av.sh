@@ -2,7 +2,8 @@
 # Usage: steps/decode_av.sh [options] <checkpoint> <data-dir> <out-dir>
 # Turns pictures and sound into words: one <out-dir>/decode_<set>[_<noise>_<snr>]_<modality>/ with
 # hyp and decode.json for each condition and modality (av both, a sound, v pictures), for
-# steps/score_wer.sh. Pictures go through the model once for all of them. No utterance is left out.
+# steps/score_wer.sh. Pictures go through the model once for all of them; v is decoded once, clean.
+# No utterance is left out.
 # e.g.: steps/decode_av.sh --conditions "clean babble:0" --noise data/noise \
 #         --tuned exp/ft/tuned.json exp/ft/checkpoint_best.pt data/test exp/ft
 set -euo pipefail
