@@ -108,6 +108,39 @@ def test_context_is_huberts_stable_encoder(lengths: list[int]) -> None:
             torch.testing.assert_close(mine[valid], layers[number - 1][valid], atol=1e-5, rtol=1e-5)
 
 
+def test_context_is_torchaudios_layers() -> None:
+    from torchaudio.models.wav2vec2 import components as peers
+
+    encoder = build(layers=2)
+    state = {f"context.{k}": v for k, v in encoder.context.state_dict().items()}
+    theirs = {k.removeprefix("encoder."): v for k, v in state_to_transformers(state).items()}
+
+    def part(module: torch.nn.Module, prefix: str) -> torch.nn.Module:
+        own = {k.removeprefix(prefix): v for k, v in theirs.items() if k.startswith(prefix)}
+        module.load_state_dict(own)
+        return module.eval()
+
+    position = part(peers.ConvolutionalPositionalEmbedding(64, 128, 16), "pos_conv_embed.")
+    layers = [
+        part(
+            peers.EncoderLayer(
+                peers.SelfAttention(64, 4), 0.0, True, peers.FeedForward(64, 96, 0.0, 0.0)
+            ),
+            f"layers.{number}.",
+        )
+        for number in range(2)
+    ]
+    torch.manual_seed(1)
+    x = torch.randn(2, 12, 64)
+    with torch.no_grad():
+        expected = x + position(x)
+        torch.testing.assert_close(encoder.context(x, last=0), expected, atol=1e-5, rtol=1e-5)
+        for number, layer in enumerate(layers, 1):
+            expected, _ = layer(expected)
+            found = encoder.context(x, last=number)
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_layer_is_the_next_ones_input() -> None:
     encoder = build()
     batch = clip([9, 6], *AV)

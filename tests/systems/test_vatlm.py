@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pylib.corpus.errors import UserError
@@ -105,6 +106,38 @@ def test_loss_by_definition(kind: str, masking: str) -> None:
     assert seen["feature_penalty"] == pytest.approx(square, rel=1e-4)
     assert seen["masked"] == pytest.approx(count / 51)
     assert all(seen[f"ce_{other}"] == 0 for other in KINDS if other != kind)
+
+
+def test_head_is_torchaudios_and_its_gradient_is_right() -> None:
+    """Cosines with the positive first, as released; the slope of CE by finite differences."""
+    from torchaudio.models.wav2vec2.components import LogitGenerator
+
+    head = build().head
+    torch.manual_seed(0)
+    x = torch.randn(1, 30, 64)
+    labels = torch.randint(SPECIALS, 54, (1, 30))
+    peer = LogitGenerator(64, 54, 256, skip_masked=False, skip_nomask=True)
+    peer.final_proj.load_state_dict(head.projection.state_dict())
+    peer.label_embeddings.data.copy_(head.embeddings)
+    everywhere = torch.ones(1, 30, dtype=torch.bool)
+    logits, _ = peer(x, labels, everywhere, ~everywhere)
+    first = torch.zeros(30, dtype=torch.long)
+    expected = F.cross_entropy(logits, first, reduction="none")
+    found = F.cross_entropy(head(x[0]), labels[0], reduction="none")
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for parameter in head.parameters():
+        head.zero_grad()
+        F.cross_entropy(head(x[0]), labels[0]).backward()
+        direction = torch.randn_like(parameter)
+        slope = float((parameter.grad * direction).sum())
+        step, values = 1e-3, []
+        start = parameter.detach().clone()
+        with torch.no_grad():
+            for sign in (1, -1):
+                parameter.copy_(start + sign * step * direction)
+                values.append(float(F.cross_entropy(head(x[0]), labels[0]).double()))
+            parameter.copy_(start)
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=0.02, abs=2e-3)
 
 
 def test_unmasked_frames_and_mean_per_batch() -> None:
