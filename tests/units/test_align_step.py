@@ -13,7 +13,9 @@ from pylib.corpus.ark import iter_scp
 from pylib.corpus.tables import read_numbers, read_table, write_table
 from pylib.units.align_ctm import compare
 from pylib.units.phone_runs import RunReader
+from pylib.units.phone_set import SIL, phone_ids
 from pylib.units.phones import read_phones
+from pylib.units.pronounce import Pronouncer, read_lexicon
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,3 +103,58 @@ def test_models_of_other_features_are_refused(data: Path) -> None:
     arguments = ("--nj", 1, "--hmm", data.parent / "none", data, data.parent / "phones")
     said = step("steps/align_phones.sh", *arguments, fails=True)
     assert "train first" in said and "Traceback" not in said
+
+
+@pytest.mark.real
+@pytest.mark.skipif("TRIVIUM_REAL" not in os.environ, reason="needs real recordings")
+def test_words_of_real_speech_begin_where_people_say(tmp_path: Path) -> None:
+    """100 clips of LRS3's layout with word times, five minutes of one speaker."""
+    import soundfile
+
+    from pylib.corpus.video import read_audio
+
+    texts = sorted(Path(os.environ["TRIVIUM_REAL"], "LRS3", "trainval", "s1").glob("*.txt"))[:100]
+    if not texts:
+        pytest.skip("no LRS3 clips there")
+    times: dict[str, list[tuple[str, float]]] = {}
+    data = tmp_path / "data"
+    data.mkdir()
+    wav, samples = {}, {}
+    for file in texts:
+        utt = f"s1-{file.stem}"
+        rows = [line.split() for line in file.read_text("utf-8").splitlines()[4:] if line.strip()]
+        times[utt] = [(row[0], float(row[1])) for row in rows]
+        sound = read_audio(file.with_suffix(".mp4"))
+        wav[utt], samples[utt] = str(tmp_path / f"{utt}.flac"), len(sound)
+        soundfile.write(wav[utt], sound, 16000)
+    write_table(data / "wav.scp", wav)
+    write_table(data / "utt2num_samples", samples)
+    write_table(data / "utt2dur", {utt: count / 16000 for utt, count in samples.items()})
+    write_table(data / "utt2spk", dict.fromkeys(wav, "s1"))
+    write_table(data / "text", {u: " ".join(w for w, _ in rows) for u, rows in times.items()})
+    step("steps/make_feats.sh", "--nj", 1, "--kind", "mfcc", data, tmp_path / "arks")
+    step("steps/align_phones.sh", "--nj", 1, data, tmp_path / "arks")
+    said = Pronouncer(read_lexicon(None), "g2p")
+    pairs = [pair for utt, rows in times.items() for pair in starts(data, utt, rows, said)]
+    apart = np.array([found - told for told, found in pairs])
+    assert len(apart) == sum(map(len, times.values()))
+    # Measured: 0.90 within 50 ms.
+    assert (np.abs(apart) <= 0.05).mean() > 0.75 and abs(np.median(apart)) <= 0.02
+
+
+def starts(
+    data: Path, utt: str, rows: list[tuple[str, float]], said: Pronouncer
+) -> list[tuple[float, float]]:
+    """Where each word begins, as aligned and as told."""
+    ids, lengths = RunReader(data).read(utt)
+    begins = np.cumsum(lengths) - lengths
+    spoken = [(int(ids[b]), int(b)) for b in begins if ids[b] != SIL]
+    out = []
+    for word, told in rows:
+        for variant in sorted(said.word(word), key=len, reverse=True):
+            wanted = phone_ids(variant)
+            if [phone for phone, _ in spoken[: len(wanted)]] == wanted:
+                out.append((told, spoken[0][1] / 100))
+                spoken = spoken[len(wanted) :]
+                break
+    return out
