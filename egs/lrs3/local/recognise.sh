@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: local/recognise.sh [options] <checkpoint> <dev-data> <test-data> <exp-dir>
 # Length penalty and CTC weight chosen on dev, the test set decoded with every modality in every
-# condition, scores: <exp-dir>/decode_<set>[_<noise>_<SNR>]_<modality>/scoring, <exp-dir>/decoded.json.
+# condition, scores: <exp-dir>/decode_<set>[_<noise>_<SNR>]_<modality>/scoring.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../../path.sh"
 # options
@@ -19,7 +19,7 @@ seed=1              # of the noise
 
 checkpoint=$1 dev=$2 test=$3 exp=$4
 steps=$TRIVIUM_ROOT/steps
-"$steps/tune_av.sh" --beam "$beam" --modality "${modalities%% *}" "$checkpoint" "$dev" "$exp/tuned.json"
+"$steps/tune_av.sh" --beam "$beam" --modality "$modalities" "$checkpoint" "$dev" "$exp/tuned.json"
 decode=("$steps/decode_av.sh" --cmd "$cmd" --nj "$nj" --modalities "$modalities" --conditions "$conditions"
   --noise "$noise" --seed "$seed" --tuned "$exp/tuned.json" "$checkpoint" "$test" "$exp")
 "${decode[@]}"
