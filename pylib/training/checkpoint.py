@@ -35,9 +35,10 @@ def numbered(update: int) -> str:
 
 
 def save(folder: Path, names: Sequence[str], payload: Mapping[str, Any]) -> None:
-    """Write a payload of tensors and plain values under each of `names`, atomically.
+    """Write a payload of tensors and plain values under each of `names`, atomically, in order.
 
-    What was there before stays if the disk is full or the process is killed.
+    What was there before stays if the disk is full or the process is killed. The name that a run
+    goes on from comes last: once it is there, the others are.
     """
     first = folder / names[0]
     require_free_space(folder, _size(payload))

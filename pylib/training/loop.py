@@ -118,6 +118,8 @@ class Trainer:
         checkpoint.restore(self.system, payload["model"], str(self.folder / checkpoint.LAST))
         self.optimizer.load_state_dict(payload["optimizer"])
         self.progress = Progress(**payload["progress"])
+        if self.where.first:  # the run may have been killed before it did
+            checkpoint.prune(self.folder, self.config.run.keep)
         self.norms.begin()
         if self.progress.scale:
             self.updater.scale, self.updater.calm = self.progress.scale, self.progress.calm
@@ -221,7 +223,8 @@ class Trainer:
         if progress.finished or (self._save_due() and not resumed):
             names += [checkpoint.numbered(progress.update)] if run.keep else [checkpoint.LAST]
         if names:
-            self.save(*dict.fromkeys([checkpoint.LAST, *names]))
+            # What a run goes on from comes last: it never tells of a best that is not there.
+            self.save(*dict.fromkeys([*names, checkpoint.LAST]))
 
     def _update(self, loader: Loader, interval: Interval, stop: StopRequest) -> bool:
         """One update; whether some process was asked to stop."""

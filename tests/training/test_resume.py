@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -106,6 +107,54 @@ def test_kill_9_changes_nothing(base, sets, config_file, tmp_path) -> None:
     assert not list(folder.glob(".*tmp*"))
     whole, killed = metrics(tmp_path / "whole"), metrics(folder)
     assert [r for r in whole if r["type"] == "dev"] == [r for r in killed if r["type"] == "dev"]
+
+
+class Death(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_death_between_the_names_of_a_checkpoint(
+    renames, sets, config_file, tmp_path, monkeypatch
+) -> None:
+    """Best, numbered and last are three renames: after any of them the run still ends the same."""
+    path = config_file(FINETUNE, optim__updates=4, run__validate_every=2, run__save_every=2,
+                       run__keep=1)  # fmt: skip
+    assert go(sets, path, tmp_path / "whole") == 0
+    rename, left = os.replace, [renames]
+
+    def replace(source, target) -> None:
+        if str(target).endswith(".pt"):
+            if not left[0]:
+                raise Death
+            left[0] -= 1
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Death):
+        patch.setattr(os, "replace", replace)
+        go(sets, path, tmp_path / "parts")
+    assert go(sets, path, tmp_path / "parts") == 0
+    whole, parts = (sorted((tmp_path / name).glob("*.pt")) for name in ("whole", "parts"))
+    assert [one.name for one in whole] == [one.name for one in parts]
+    assert all(same_state(*pair) == [] for pair in zip(whole, parts, strict=True))
+
+
+def test_death_before_the_old_checkpoints_are_removed(
+    sets, config_file, tmp_path, monkeypatch
+) -> None:
+    path = config_file(optim__updates=4, run__save_every=2, run__keep=1)
+
+    def prune(folder, keep) -> None:
+        if len(list(folder.glob("checkpoint_0*.pt"))) > keep:
+            raise Death
+
+    with monkeypatch.context() as patch, pytest.raises(Death):
+        patch.setattr(checkpoint, "prune", prune)
+        go(sets, path, tmp_path / "exp")
+    assert go(sets, path, tmp_path / "exp") == 0
+    assert [one.name for one in (tmp_path / "exp").glob("checkpoint_0*.pt")] == [
+        checkpoint.numbered(4)
+    ]
 
 
 def last_update(path: Path) -> int:
