@@ -342,8 +342,9 @@ def _plan(
         )
     elif config.mixture is not None:
         names = [str(part.reader.path) for part in parts]
+        block = max(config.optim.micro_batches // len(parts), 1)
         return MixturePlan(
-            [part.lengths for part in parts], shares, names, RATE, config.run.seed, limits
+            [part.lengths for part in parts], shares, names, RATE, config.run.seed, limits, block
         )
     return BatchPlan(parts[0].lengths, RATE, 1, config.run.seed, limits, crop=False)
 

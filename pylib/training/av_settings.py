@@ -62,7 +62,7 @@ class AVDataConfig:
 
 @dataclass(frozen=True)
 class MixtureConfig:
-    """Kinds of data that are mixed: micro-batch g is of kind g mod n of the n that are there.
+    """Kinds of data that are mixed: an update has as many micro-batches of each as of the others.
 
     In an epoch kind i gives int(dist_i x utterances of all kinds) utterances: whole copies of its
     set and a random rest. The kind with the fewest batches ends the epoch.

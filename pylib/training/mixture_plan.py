@@ -5,7 +5,9 @@ any process can name any batch.
 
 Source: the mixing rule of `VATLM:tasks/vathubert_pretraining.py` and
 `SpeechLM:data/multimodal_corpus_dataset.py`; kinds taking turns by micro-batch is our form of
-"one batch of each kind in every update".
+"one batch of each kind in every update". Of the micro-batches of an update the first are of the
+first kind, the last of the last, so that processes that share them out all meet all kinds, which
+differ in cost, as far as there are enough.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class MixturePlan:
         rate: float,
         seed: int,
         config: DataConfig,
+        block: int = 1,
     ) -> None:
         """
         Args:
@@ -70,6 +73,7 @@ class MixturePlan:
             rate: frames a second.
             seed: of the run.
             config: limits and budget, the same for each set.
+            block: micro-batches of one kind in an update.
 
         Raises:
             UserError: nothing is left of a set, or its share is less than one utterance.
@@ -80,7 +84,7 @@ class MixturePlan:
                 self.parts.append(BatchPlan(one, rate, 1, seed, config, crop=False))
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
-        self._lengths, self.rate, self.seed = lengths, rate, seed
+        self._lengths, self.rate, self.seed, self.block = lengths, rate, seed, block
         self._tie = max(round(config.tie_seconds * rate), 1)
         self._budget = round(config.batch_seconds * rate)
         total = sum(len(part.kept) for part in self.parts)
@@ -109,8 +113,10 @@ class MixturePlan:
         return self.parts[0].kept
 
     def batch(self, index: int) -> MixedBatch:
-        """Micro-batch `index` (0, 1, ... over all epochs); its kind is index mod the number."""
-        group, part = divmod(index, len(self.parts))
+        """Micro-batch `index` (0, 1, ... over all epochs)."""
+        update, place = divmod(index, len(self.parts) * self.block)
+        part, within = divmod(place, self.block)
+        group = update * self.block + within
         epoch = self.epoch_of(group)
         if epoch != self._epoch:
             self._batches, self._epoch = self._form(epoch), epoch

@@ -106,3 +106,22 @@ def test_settings() -> None:
     for changes in ({"noise_snr": (5.0, 0.0)}, {"flip": 1.5}, {"batch_seconds": 10.0}):
         with pytest.raises(ValueError):
             AVDataConfig(**changes)
+
+
+def test_processes_that_share_an_update_meet_all_kinds() -> None:
+    """Two micro-batches of a kind an update: two processes have one of each kind."""
+    sets = [np.full(40, 50), np.full(40, 60), np.full(40, 70)]
+    names = ["one", "two", "three"]
+    settings = AVDataConfig(batch_seconds=20.0)
+    made = MixturePlan(sets, [0.3] * 3, names, 25, 1, settings.lengths(), block=2)
+    once = MixturePlan(sets, [0.3] * 3, names, 25, 1, settings.lengths())
+    for update in range(4):
+        batches = [made.batch(6 * update + place) for place in range(6)]
+        assert [batch.part for batch in batches] == [0, 0, 1, 1, 2, 2]
+        assert [batch.part for batch in batches[::2]] == [0, 1, 2]
+        single = [once.batch(index) for index in range(6 * update, 6 * update + 6)]
+        for part in range(3):
+            rows, plain = (
+                [b.rows.tolist() for b in group if b.part == part] for group in (batches, single)
+            )
+            assert rows == plain
