@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 #: Fields of a row of summary.json.
@@ -21,17 +20,25 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def kill_tree(pid: int) -> None:
-    """kill -9 a process and all that it started, in whatever process groups they are."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
+def tree_of(pid: int) -> list[int]:
+    """A process and all that it started, in whatever process groups they are, parents first."""
     children: dict[int, list[int]] = {}
-    for line in listing.stdout.splitlines():
-        child, parent = map(int, line.split())
-        children.setdefault(parent, []).append(child)
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        parent = int(stat.rpartition(")")[2].split()[1])
+        children.setdefault(parent, []).append(int(entry.name))
     found = [pid]
     for member in found:
         found += children.get(member, [])
-    for member in found:
+    return found
+
+
+def kill_tree(pid: int) -> None:
+    """kill -9 a process and all that it started."""
+    for member in tree_of(pid):
         try:
             os.kill(member, signal.SIGKILL)
         except ProcessLookupError:
