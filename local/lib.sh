@@ -116,14 +116,19 @@ _lib_kill_now() {
 _lib_lock() {
   local holder file="${1//[^A-Za-z0-9_.=-]/+}"
   file=$exp/.stages/${file:0:150}.lock
-  exec {_lib_lock}<>"$file"
+  exec {_lib_lock}<>"$file" || _lib_unwritable "$file"
   # Another run that only looks whether this is up to date is done in a moment.
   if ! flock -w 3 "$_lib_lock"; then
     holder=$(<"$file")
     die "another run is at work in $exp (process ${holder:-unknown}, or something it started), on" \
       "$1: wait for it or stop it; use --exp DIR for a second one side by side"
   fi
-  printf '%s on %s since %(%F %T)T\n' "$$" "$HOSTNAME" -1 >"$file"
+  printf '%s on %s since %(%F %T)T\n' "$$" "$HOSTNAME" -1 >"$file" || _lib_unwritable "$file"
+}
+
+_lib_unwritable() { # _lib_unwritable <file>
+  die "$1 cannot be written: make room on the disk (df -h), or mend the rights of $exp, and run the" \
+    "same command again, it goes on here; --exp DIR for another place"
 }
 
 _lib_unlock() {
@@ -157,7 +162,7 @@ recipe_begin() {
       "$TRIVIUM_ROOT/constraints.txt" || die "TRIVIUM_PYTHON=$TRIVIUM_PYTHON lacks packages: install" \
       "them at the versions of constraints.txt, or unset TRIVIUM_PYTHON to have .venv made"
   fi
-  mkdir -p "$exp/.stages"
+  mkdir -p "$exp/.stages" || _lib_unwritable "$exp/.stages"
 }
 
 # stage: see the top of this file.

@@ -20,7 +20,7 @@ import shutil
 import sys
 import time
 
-from pylib.jobs import backend, conf, grammar, logfile, scheduler
+from pylib.jobs import backend, conf, files, grammar, logfile, scheduler
 from pylib.jobs.grammar import Array, UsageError
 
 LINES = 20  # of the first failed log that are shown
@@ -156,7 +156,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        print(f"{name}: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{name}: error: {files.advice(error)}", file=sys.stderr)
         return 1
     bad = {code for code in codes.values() if code}
     if not bad:

@@ -16,6 +16,8 @@ import re
 import sys
 from typing import Any
 
+from pylib.jobs.files import write_whole
+
 # What runs stages but has no say in what they make.
 INFRASTRUCTURE = frozenset(
     f"local/{name}.sh" for name in ("lib", "parse_options", "env", "cmd", "run")
@@ -50,10 +52,7 @@ class CodeHasher:
         """Write the cache when something was added, atomically."""
         if not self.dirty:
             return
-        temporary = f"{self.cache_path}.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump({"version": self.version, "files": self.cache}, stream)
-        os.replace(temporary, self.cache_path)
+        write_whole(self.cache_path, json.dumps({"version": self.version, "files": self.cache}))
 
     def of_command(self, argv: list[str], cwd: str) -> dict[str, str]:
         """Hash of every source file that the command can reach, by path relative to the root."""

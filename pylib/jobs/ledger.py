@@ -26,6 +26,7 @@ from typing import Any
 
 from pylib.jobs import codehash, fingerprint
 from pylib.jobs.environment import provenance
+from pylib.jobs.files import advice, write_whole
 
 OPTIONS = ("ledger", "pid", "stage", "name", "in", "out", "config", "mode", "rc")
 RUN = 10  # exit code of `check`: the stage must run
@@ -77,13 +78,7 @@ class Stage:
 
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record atomically."""
-        temporary = f"{self.path}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump(record, stream, indent=1, sort_keys=True)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, self.path)
+        write_whole(self.path, json.dumps(record, indent=1, sort_keys=True) + "\n")
 
     def code(self) -> dict[str, str]:
         """Hashes of the code that the command reaches."""
@@ -325,7 +320,7 @@ def main(argv: list[str]) -> int:
     except StageError as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        print(f"ledger: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        print(f"ledger: {advice(error)}", file=sys.stderr)
     return 1
 
 

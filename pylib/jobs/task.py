@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any
 
-from pylib.jobs import logfile
+from pylib.jobs import files, logfile
 from pylib.jobs.grammar import Array, seconds_of
 
 GRACE = 60.0  # seconds between TERM and KILL: enough to write a checkpoint
@@ -205,10 +205,14 @@ def _end_group(child: subprocess.Popen[bytes], gently: bool) -> None:
 def main(argv: list[str]) -> int:
     """See the module's text."""
     path, job = argv
-    with open(path, encoding="utf-8") as stream:
-        task = json.load(stream)
-    os.chdir(task["cwd"])
-    return run(task, int(job))
+    try:
+        with open(path, encoding="utf-8") as stream:
+            task = json.load(stream)
+        os.chdir(task["cwd"])
+        return run(task, int(job))
+    except OSError as error:  # of a log, of the queue directory: without an rc file the job failed
+        print(f"job {job}: {files.advice(error)}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

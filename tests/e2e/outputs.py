@@ -26,9 +26,7 @@ ACCOUNTS = {
     "TensorBoard events (tensorboard/)": r"(^|/)tensorboard/",
 }
 #: A name that is not final yet, or a directory of jobs under way.
-PASSING = re.compile(
-    r"(^|/)\.[^/]*\.tmp-[^/]*|\.\d+\.tmp$|(^|/)q/|\.\d+\.new$|code\.cache\.\d+$|task\.json\.\d+$"
-)
+PASSING = re.compile(r"(^|/)\.[^/]*\.tmp-[^/]*|\.tmp$|\.new$|(^|/)q/|code\.cache\.\d+$")
 #: Keys of JSON that hold clock times or memory.
 CLOCK = {
     "wall_s", "seconds", "peak_memory_gb", "audio_per_s", "updates_per_s", "wait_share", "when",
