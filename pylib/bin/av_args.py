@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 
 if TYPE_CHECKING:
     from pylib.decoding.attention_search import SearchOptions
@@ -141,14 +141,12 @@ def options_for(
 def read_tuned(path: str) -> dict[str, dict[str, Any]]:
     """Modality -> what steps/tune_av.sh wrote. UserError: not such a file."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_object(path, "tune again", "run steps/tune_av.sh on a dev set")
         if content["format"] != TUNED_FORMAT or not content["modalities"]:
             raise ValueError(f"format {content['format']!r}")
         return {
             name: {"options": row["options"], "set": row["set"], "wer": row["wer"]}
             for name, row in content["modalities"].items()
         }
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: run steps/tune_av.sh on a dev set") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not written by steps/tune_av.sh ({error}): tune again") from None

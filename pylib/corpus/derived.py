@@ -28,6 +28,7 @@ from pylib.corpus.ark import ArkWriter, concat_scps, read_scp
 from pylib.corpus.arkformat import Array
 from pylib.corpus.atomic import write_json, write_text
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 from pylib.corpus.tables import names_some, read_numbers, write_table
 
 Item = TypeVar("Item")
@@ -267,16 +268,8 @@ def read_meta(data: str | os.PathLike[str], stem: str) -> dict[str, Any]:
     Raises:
         UserError: it is missing or is not a JSON object.
     """
-    path = Path(data) / f"{stem}.json"
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file: the stage that makes {stem} comes first") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}): make {stem} again") from error
-    if not isinstance(meta, dict):
-        raise UserError(f"{path}: a JSON object was expected: make {stem} again")
-    return meta
+    missing = f"the stage that makes {stem} comes first"
+    return read_object(Path(data) / f"{stem}.json", f"make {stem} again", missing)
 
 
 def open_derived(data: str | os.PathLike[str], stem: str) -> tuple[dict[str, Any], dict[str, str]]:

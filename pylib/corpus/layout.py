@@ -128,20 +128,22 @@ class Contents:
         Raises:
             UserError: the first such file, with some of the keys.
         """
-        speakers = dict.fromkeys(self.utt2spk.values())
-        recos = dict.fromkeys(self.recordings(self.utt2spk))
-        for group, wanted in ((self.utt, self.utt2spk), (self.spk, speakers), (self.reco, recos)):
-            for name, table in group.items():
-                if table.keys() == wanted.keys():
-                    # One copy of the keys for all tables: half the memory of a large set.
-                    group[name] = {key: table[key] for key in wanted}
-                    continue
-                lacks, extra = wanted.keys() - table.keys(), table.keys() - wanted.keys()
-                what = f"lacks {names_some(lacks)}" if lacks else f"has {names_some(extra)} too"
-                raise UserError(
-                    f"{self.path}/{name}: {what}: see steps/validate_data_dir.sh {self.path}, then "
-                    "steps/fix_data_dir.sh"
-                )
+        self._check_group(self.utt, self.utt2spk)  # first: segments say which recordings there are
+        self._check_group(self.spk, dict.fromkeys(self.utt2spk.values()))
+        self._check_group(self.reco, dict.fromkeys(self.recordings(self.utt2spk)))
+
+    def _check_group(self, group: dict[str, dict[str, str]], wanted: Mapping[str, object]) -> None:
+        for name, table in group.items():
+            if table.keys() == wanted.keys():
+                # One copy of the keys for all tables: half the memory of a large set.
+                group[name] = {key: table[key] for key in wanted}
+                continue
+            lacks, extra = wanted.keys() - table.keys(), table.keys() - wanted.keys()
+            what = f"lacks {names_some(lacks)}" if lacks else f"has {names_some(extra)} too"
+            raise UserError(
+                f"{self.path}/{name}: {what}: see steps/validate_data_dir.sh {self.path}, then "
+                "steps/fix_data_dir.sh"
+            )
 
     def recordings(self, utts: Iterable[str]) -> Iterator[str]:
         """Recording of each of `utts`, in their order, with repetitions."""

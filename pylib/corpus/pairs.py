@@ -10,11 +10,10 @@ import os
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pylib.corpus.atomic import write_text
 from pylib.corpus.errors import UserError
-from pylib.corpus.tables import invert, names_some
+from pylib.corpus.tables import invert, names_some, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +180,9 @@ def read_pairs(
             utterance as source.
     """
     where = os.fspath(path)
-    try:
-        lines = Path(where).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise UserError(f"{where}: no such file: make it, or check the name") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 ({error.reason}): make it again") from error
     pairs: list[Pair] = []
     seen: dict[tuple[str, str], int] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(where), 1):
         fields = line.split()
         references = tuple(fields[2].split(",")) if len(fields) == 3 else ()
         if not references or not all(references):

@@ -50,6 +50,30 @@ def _read_bytes(path: str) -> bytes:
         raise UserError(f"{path}: is a directory: a table file was expected") from error
 
 
+def read_utf8(path: str | os.PathLike[str]) -> str:
+    """Text of a file, line ends as they are.
+
+    Raises:
+        UserError: missing, a directory, or bytes that are not UTF-8, with the line.
+    """
+    name = os.fspath(path)
+    data = _read_bytes(name)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{name}:{line}: byte 0x{data[error.start]:02x} is not UTF-8: make the file again, or "
+            "convert it, for example with iconv"
+        ) from error
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Lines of a text file, ended by newlines alone; UserError as `read_utf8`."""
+    text = read_utf8(path)
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def _decode(path: str, data: bytes, defects: list[Defect]) -> str:
     """Text of `data`; invalid bytes and carriage returns become defects, then are replaced."""
     if b"\r" in data:

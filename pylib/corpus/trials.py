@@ -11,11 +11,10 @@ import random
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pylib.corpus.atomic import write_text
 from pylib.corpus.errors import UserError
-from pylib.corpus.tables import invert, names_some
+from pylib.corpus.tables import invert, names_some, read_lines
 
 GENDERS = ("same", "cross", "unknown")
 _CHUNK = re.compile(r"-c[0-9]{2,}$")  # as steps/clean_audio.sh names chunks
@@ -170,7 +169,7 @@ def read_trials(
     where = os.fspath(path)
     trials: list[Trial] = []
     seen: dict[tuple[str, str], int] = {}
-    for number, line in enumerate(_lines(where), 1):
+    for number, line in enumerate(read_lines(where), 1):
         fields = line.split()
         if len(fields) != 4 or fields[2] not in _KINDS or fields[3] not in GENDERS:
             raise UserError(
@@ -194,15 +193,6 @@ def read_trials(
         )
     _check_known(where, trials, known)
     return trials
-
-
-def _lines(where: str) -> list[str]:
-    try:
-        return Path(where).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise UserError(f"{where}: no such file: make it, or check the name") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 ({error.reason}): make it again") from error
 
 
 def _check_known(

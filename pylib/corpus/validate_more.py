@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import numpy as np
 
 from pylib.corpus.checker import DURATION_TOLERANCE, FRAMES_TOLERANCE, Checker
+from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 
 # utt2num_samples and utt2dur must fit one of these (Hz); a directory may mix them.
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
@@ -30,13 +31,10 @@ def frame_shift(check: Checker) -> float:
 def read_json(check: Checker, name: str) -> dict[str, object]:
     """A JSON object of the directory; a defect and {} where it is none."""
     try:
-        value = json.loads((check.path / name).read_text(encoding="utf-8"))
-        if isinstance(value, dict):
-            return value
-        reason = "not an object"
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        reason = str(error)
-    check.add(name, 0, "json", f"not a JSON object ({reason})", "make it again")
+        return read_object(check.path / name, "make it again")
+    except UserError as error:
+        reason = str(error).removeprefix(f"{check.path / name}: ").removesuffix(": make it again")
+    check.add(name, 0, "json", reason, "make it again")
     return {}
 
 

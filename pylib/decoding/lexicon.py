@@ -7,6 +7,7 @@ boundary that training puts behind every word); bytewise sorted.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -43,7 +44,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 yield number, line.rstrip("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}:{number + 1}: not UTF-8 ({error.reason}): re-encode") from None
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path}:{number + 1}: broken gzip ({error}): fetch it again") from None
 
 
@@ -62,7 +63,7 @@ def read_words(path: str | Path, column: str = "all") -> set[str]:
         words.update(line.split()[pick])
     words -= NOT_WORDS
     if not words:
-        raise UserError(f"{path}: no words: expected text with blank-separated words")
+        raise UserError(f"{path}: no words: give a text with blank-separated words")
     return words
 
 
@@ -99,10 +100,12 @@ def read_lexicon(path: str | Path, tokens: Tokens) -> list[tuple[str, list[int]]
     entries: list[tuple[str, list[int]]] = []
     seen: set[tuple[str, ...]] = set()
     for number, line in read_lines(path):
-        word, *spelling = line.split()
+        word, *spelling = line.split() or [""]
         where = f"{path}:{number}"
         if len(spelling) < 2 or spelling[-1] != BOUNDARY or BOUNDARY in spelling[:-1]:
-            raise UserError(f"{where}: expected 'WORD L E T T E R S |', found {line!r}")
+            raise UserError(
+                f"{where}: expected 'WORD L E T T E R S |', found {line[:60]!r}: correct it"
+            )
         unknown = [s for s in spelling if s not in ids]
         if unknown:
             raise UserError(

@@ -6,7 +6,6 @@ stays where it is and `lm.json` holds its path and checksum.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 from pylib.corpus.atomic import atomic_path, sha256_file, write_json
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 from pylib.decoding.arpa import arpa_counts
 from pylib.decoding.lexicon import open_text, read_lines
 from pylib.decoding.ngram import BOS, EOS, UNK, encode_text, estimate, perplexity, write_arpa
@@ -42,11 +42,10 @@ def read_lm_info(lm_dir: str | Path) -> tuple[LmInfo, Path]:
     """(lm.json, path of the model file); UserError when either is missing or of another format."""
     path = Path(lm_dir) / "lm.json"
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        info = LmInfo(**fields)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no language model: run steps/make_lm.sh") from None
-    except (ValueError, TypeError) as error:
+        info = LmInfo(**read_object(path, "make the model again", "run steps/make_lm.sh"))
+        if not isinstance(info.file, str):
+            raise TypeError(f"file {info.file!r}")
+    except TypeError as error:
         raise UserError(f"{path}: not a {FORMAT} file ({error}): make the model again") from None
     model = Path(lm_dir) / info.file
     if not model.is_file():
@@ -190,11 +189,15 @@ def arpa_vocabulary(path: str | Path) -> set[str]:
     """Unigrams of an ARPA file (plain or gz), without marks; stops reading after them."""
     words: set[str] = set()
     inside = False
-    for _, line in read_lines(path):
+    for number, line in read_lines(path):
         if line == "\\1-grams:":
             inside = True
         elif inside and line.startswith("\\"):
             break
         elif inside and line:
-            words.add(line.split("\t")[1])
+            fields = line.split("\t")
+            if len(fields) not in (2, 3):
+                where = f"{path}:{number}: not a 1-gram line: {line[:60]!r}"
+                raise UserError(f"{where}: make or fetch the model again")
+            words.add(fields[1])
     return words - {UNK, BOS, EOS}

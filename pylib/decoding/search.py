@@ -11,6 +11,7 @@ from typing import Any
 from pylib.corpus.ark import read_mat, read_scp
 from pylib.corpus.atomic import sha256_file, write_json
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 from pylib.corpus.tables import read_table, write_table
 from pylib.decoding.greedy import greedy_words
 from pylib.decoding.lexicon_beam import BeamOptions, LexiconBeam
@@ -39,14 +40,7 @@ class LogProbs:
     def load(path: str | Path) -> LogProbs:
         directory = Path(path)
         file = directory / "logprobs.json"
-        try:
-            meta = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{file}: missing: run steps/dump_logprobs.sh") from None
-        except ValueError as error:
-            raise UserError(
-                f"{file}: not JSON ({error}): dump the log-probabilities again"
-            ) from None
+        meta = read_object(file, "dump the log-probabilities again", "run steps/dump_logprobs.sh")
         if meta.get("format") != FORMAT:
             raise UserError(
                 f"{file}: format {meta.get('format')!r}, expected {FORMAT!r}: dump again"
@@ -94,7 +88,7 @@ def settings_from_tuned(
     UserError when they were chosen with another language model than lm_dir's.
     """
     try:
-        tuned = json.loads(Path(path).read_text(encoding="utf-8"))
+        tuned = read_object(path, "tune again", "run steps/tune_lm.sh on a dev set")
         chosen = BeamOptions(**tuned["options"])
         record = {
             "file": str(path),
@@ -103,8 +97,6 @@ def settings_from_tuned(
             "lm_sha256": tuned["lm_sha256"],
             "overridden": sorted(overrides),
         }
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: run steps/tune_lm.sh on a dev set") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not written by steps/tune_lm.sh ({error}): tune again") from None
     own = read_lm_info(lm_dir)[0].sha256

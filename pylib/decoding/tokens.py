@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pylib.corpus.atomic import write_text
 from pylib.corpus.errors import UserError
+from pylib.corpus.tables import read_lines
 
 BOUNDARY = "|"
 
@@ -67,11 +68,9 @@ def write_tokens(path: str | Path, tokens: Tokens) -> None:
 def read_tokens(path: str | Path, blank: int = 0) -> Tokens:
     """Read `tokens.txt`; ids must be 0..V-1 in order. UserError names file and line."""
     symbols: list[str] = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no token table: run steps/dump_logprobs.sh first") from None
-    for number, line in enumerate(lines, 1):
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no token table: run steps/dump_logprobs.sh first")
+    for number, line in enumerate(read_lines(path), 1):
         fields = line.split(" ")
         if len(fields) != 2 or not fields[0] or fields[1] != str(len(symbols)):
             raise UserError(

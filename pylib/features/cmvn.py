@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pylib.corpus.atomic import sha256_file, write_json
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 from pylib.features.normalise import MeanVariance
 from pylib.features.reader import FeatureReader
 
@@ -113,17 +114,7 @@ _AGAIN = "make it again with steps/compute_cmvn.sh"
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file: make it with steps/compute_cmvn.sh from the training set"
-        ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}): {_AGAIN}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a JSON object was expected: {_AGAIN}")
-    return content
+    return read_object(path, _AGAIN, "make it with steps/compute_cmvn.sh from the training set")
 
 
 def _brief(value: Any) -> str:

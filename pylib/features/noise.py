@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pylib.corpus.audio import read_audio
+from pylib.corpus.datadir import check_audio_path
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_table
 
@@ -147,8 +148,10 @@ class NoiseSet:
             )
         self.tables: dict[str, dict[str, str]] = {}
         for name in wanted:
-            path = self.path / f"{name}.{part}.scp"
+            path = self._scp(name)
             self.tables[name] = read_table(path)
+            for number, (key, wav) in enumerate(self.tables[name].items(), 1):
+                check_audio_path(key, wav, f"{path}:{number}")
             if not self.tables[name]:
                 raise UserError(f"{path}: is empty: prepare the noise again")
         self._names = {name: list(table) for name, table in self.tables.items()}
@@ -172,8 +175,11 @@ class NoiseSet:
         """
         table = self._table(category)
         if name not in table:
-            raise UserError(f"{self.path}/{category}.{self.part}.scp: no '{name}': check the name")
-        return read_audio(table[name], RATE)
+            raise UserError(f"{self._scp(category)}: no '{name}': check the name")
+        try:
+            return read_audio(table[name], RATE)
+        except UserError as error:
+            raise UserError(f"{self._scp(category)}: '{name}': {error}") from error
 
     def draw(self, rng: np.random.Generator) -> Samples:
         """A random noise, every category being as likely, with its first sample where it lies."""
@@ -198,6 +204,9 @@ class NoiseSet:
         if condition.clean:
             return speech
         return mix(speech, self.pick(condition.category, utt, seed), condition.snr)
+
+    def _scp(self, category: str) -> Path:
+        return self.path / f"{category}.{self.part}.scp"
 
     def _table(self, category: str) -> dict[str, str]:
         if category not in self.tables:

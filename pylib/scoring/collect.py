@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pylib.corpus import jsonfile
 from pylib.corpus.errors import UserError
 from pylib.scoring.score_files import FORMAT, ROW_FIELDS
 
@@ -36,10 +37,7 @@ class Collected:
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file; UserError names it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}): make it again") from None
+    return jsonfile.read_json(path, "make it again")
 
 
 def check_row(row: Any, path: Path) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pylib.corpus.atomic import atomic_path, write_json, write_text
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_json, read_object
 from pylib.scoring import kaldi_files
 from pylib.scoring.normalise import Normaliser
 from pylib.scoring.significance import bootstrap_interval
@@ -38,10 +38,10 @@ def read_origin(decode_dir: str | Path, system: str | None, seed: int | None) ->
     system, seed: for hypotheses from elsewhere, where there is no run.json.
     """
     directory = Path(decode_dir)
-    settings = _read_json(directory / "decode.json", "run steps/decode.sh")
+    settings = read_object(directory / "decode.json", "run steps/decode.sh")
     run_file = directory.parent / "run.json"
     if run_file.is_file():
-        run = _read_json(run_file, "train again")
+        run = read_object(run_file, "train again")
         system = system if system is not None else run.get("system")
         seed = seed if seed is not None else run.get("seed")
     else:
@@ -56,18 +56,6 @@ def read_origin(decode_dir: str | Path, system: str | None, seed: int | None) ->
         )
     except KeyError as error:
         raise UserError(f"{directory}/decode.json: no {error}: decode again") from None
-
-
-def _read_json(path: Path, advice: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing: {advice}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}): {advice}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object: {advice}")
-    return content
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -185,21 +173,19 @@ def _speaker_rows(score: Score) -> list[dict[str, Any]]:
 def read_score(path: str | Path) -> tuple[dict[str, Any], Score]:
     """(wer.json or cer.json, the score rebuilt from the per_utt.json beside it)."""
     path = Path(path)
-    content = _read_json(path, "score again with steps/score_wer.sh")
+    content = read_object(path, "score again with steps/score_wer.sh")
     if content.get("format") != FORMAT:
         raise UserError(f"{path}: format {content.get('format')!r}, expected {FORMAT!r}")
     prefix = "" if content["measure"] == "wer" else "cer_"
     beside = path.parent / f"{prefix}per_utt.json"
     try:
-        rows = json.loads(beside.read_text(encoding="utf-8"))
+        rows = read_json(beside, "score again with steps/score_wer.sh")
         utterances = []
         for row in rows:
             pairs = tuple((str(r), str(h)) for r, h in row["pairs"])
             utterances.append(
                 Utterance(row["utt"], row["speaker"], pairs, count_pairs(pairs), row["missing"])
             )
-    except FileNotFoundError:
-        raise UserError(f"{beside}: missing: score again with steps/score_wer.sh") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{beside}: broken ({error}): score again") from None
     score = Score("word" if content["measure"] == "wer" else "char", tuple(utterances))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from pylib.corpus.atomic import atomic_path, sha256_file, write_json
 from pylib.corpus.derived import Derived, input_bytes, shard_slice, write_shards
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 from pylib.corpus.progress import Progress
 from pylib.corpus.tables import names_some, read_numbers, read_table, table_path
 from pylib.units.align_graph import CLASSES, STATES, UNITS
@@ -234,13 +234,8 @@ def load_models(folder: Path, dim: int) -> tuple[Mixtures, str]:
         UserError: missing, unfinished, of another version or for features of another dimension.
     """
     name = folder / "hmm.json"
-    try:
-        about = json.loads(name.read_text(encoding="utf-8"))
-        sha256 = str(about["sha256"])
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: no such file: train first (steps/align_phones.sh)") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{name}: damaged ({error!r}): train again") from error
+    about = read_object(name, "train again", "train first (steps/align_phones.sh)")
+    sha256 = str(about.get("sha256"))
     file = folder / "mixtures.npz"
     if sha256_file(file) != sha256:
         raise UserError(f"{file}: is not the one that {name} describes: train again")

@@ -6,7 +6,6 @@ layer, checkpoint or normalisation are refused.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from pylib.corpus.atomic import atomic_path, sha256_file, write_json
 from pylib.corpus.errors import UserError
+from pylib.corpus.jsonfile import read_object
 from pylib.units.kmeans import FitOptions, FitResult
 from pylib.units.quality import perplexity
 
@@ -130,14 +130,12 @@ def load(path: str | os.PathLike[str]) -> KMeansModel:
     """
     folder = Path(path)
     name = folder / "kmeans.json"
+    info = read_object(name, "fit it again", "fit one with steps/train_kmeans.sh")
     try:
-        info = json.loads(name.read_text(encoding="utf-8"))
         sha256, features = info["sha256"], info["features"]
         stem, cmvn = info["stem"], info["cmvn"]
         shape = (info["clusters"], info["dim"])
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: no such file: fit one with steps/train_kmeans.sh") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
         raise UserError(f"{name}: damaged ({error!r}): fit it again") from error
     if sha256_file(folder / "centroids.npy") != sha256:
         raise UserError(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pylib.corpus.errors import UserError
+from pylib.corpus.tables import read_lines
 
 Times = npt.NDArray[np.float64]
 
@@ -63,22 +64,21 @@ def read_phones(path: str | os.PathLike[str]) -> dict[str, PhoneTimes]:
     found: dict[str, PhoneTimes] = {}
     rows: list[tuple[float, float, str]] = []
     current = ""
-    with open(path, encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            utt, row = _parse(f"{name}:{number}", line)
-            if utt != current:
-                if utt in found:
-                    raise UserError(
-                        f"{name}:{number}: lines of '{utt}' are not together: sort the file"
-                    )
-                _close(found, current, rows)
-                current, rows = utt, []
-            if rows and row[0] < rows[-1][1] - 1e-3:
+    for number, line in enumerate(read_lines(path), 1):
+        utt, row = _parse(f"{name}:{number}", line)
+        if utt != current:
+            if utt in found:
                 raise UserError(
-                    f"{name}:{number}: starts at {row[0]:g} s, before the phone above ends "
-                    f"({rows[-1][1]:g} s): sort by time or correct it"
+                    f"{name}:{number}: lines of '{utt}' are not together: sort the file"
                 )
-            rows.append(row)
+            _close(found, current, rows)
+            current, rows = utt, []
+        if rows and row[0] < rows[-1][1] - 1e-3:
+            raise UserError(
+                f"{name}:{number}: starts at {row[0]:g} s, before the phone above ends "
+                f"({rows[-1][1]:g} s): sort by time or correct it"
+            )
+        rows.append(row)
     _close(found, current, rows)
     if not found:
         raise UserError(f"{name}: is empty: make it again")
@@ -90,11 +90,12 @@ def _parse(where: str, line: str) -> tuple[str, tuple[float, float, str]]:
     try:
         utt, _, start, duration, phone = fields
         begin, length = float(start), float(duration)
-        if not (begin >= 0 and 0 <= length < float("inf")):
+        if not (0 <= begin < float("inf") and 0 <= length < float("inf")):
             raise ValueError(line)
     except ValueError as error:
         raise UserError(
-            f"{where}: '{line.rstrip()[:60]}': '<utt> 1 <start> <duration> <phone>' expected"
+            f"{where}: '{line.rstrip()[:60]}': '<utt> 1 <start> <duration> <phone>' expected: "
+            "correct the line, or align again"
         ) from error
     return utt, (begin, begin + length, phone)
 

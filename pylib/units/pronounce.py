@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -79,7 +80,7 @@ def _lines(path: str | os.PathLike[str] | None) -> Iterator[str]:
             yield from stream
     except FileNotFoundError:
         raise UserError(f"{os.fspath(path)}: no such lexicon: check --lexicon") from None
-    except (UnicodeDecodeError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{os.fspath(path)}: not UTF-8 text ({error}): convert it") from None
 
 

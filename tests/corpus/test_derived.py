@@ -111,7 +111,7 @@ def test_a_shard_that_fails_throughout_gives_up(tmp_path: Path) -> None:
 def test_descriptions_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="comes first"):
         read_meta(tmp_path, "feats")
-    for text, message in (("{", "not JSON"), ("[]", "JSON object")):
+    for text, message in (("{", "not readable as JSON"), ("[]", "JSON object")):
         (tmp_path / "feats.json").write_text(text)
         with pytest.raises(UserError, match=message):
             read_meta(tmp_path, "feats")

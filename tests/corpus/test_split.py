@@ -78,3 +78,10 @@ def test_a_failed_split_leaves_the_old_one(data):
     with pytest.raises(UserError):
         split_data(data, 2)
     assert snapshot(out) == before
+
+
+def test_recordings_of_lost_segments_are_not_asked_for(data):
+    """A line lost from segments is named; it was a bare KeyError."""
+    (data / "segments").write_text("a-1 a-1 0 0.5\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"segments: lacks 'a-2', 'b-1', 'c-1': see "):
+        split_data(data, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylib.corpus.errors import UserError
@@ -35,6 +35,7 @@ def test_reads_what_it_wrote(tmp_path):
     assert read_table(tmp_path / "t") == table
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS.filter(lambda k: k.split() == [k] and k[0] != "\ufeff"), VALUES))
 def test_any_table_survives(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("t") / "table"

@@ -274,3 +274,45 @@ def test_lmplz_is_given_plain_sentences_and_its_failure_is_told(tmp_path, monkey
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(UserError, match="not on PATH"):
         make_lm(tmp_path / "text.gz", tmp_path / "lm5", 2, "lmplz")
+
+
+ARPA = "\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n-1\t<unk>\n0\t<s>\t-0.3\n-0.9\tA\t-0.1\n\n"
+ARPA += "\\2-grams:\n-0.2\t<s> A\n\n\\end\\\n"
+
+
+@pytest.mark.parametrize(
+    "old,new,message",
+    [
+        ("-0.9\tA", "x\tA", r"lm.arpa:8: not a 1-gram line"),
+        ("-0.9\tA", "nan\tA", r"lm.arpa:8: not a 1-gram line"),
+        ("-0.9\tA", "0.5\tA", r"lm.arpa:8: not a 1-gram line"),
+        ("-0.9\tA\t-0.1", "A", r"lm.arpa:8: not a 1-gram line"),
+        ("-0.9\tA\t-0.1\n", "-0.9\tA\t-0.1\n" * 2, r"lm.arpa:9: 'A' is there twice"),
+        ("-0.9\tA\t-0.1\n", "", r"\[2, 1\] n-grams, the header says \[3, 1\]"),
+        ("\\2-grams", "\\3-grams", r"lm.arpa:10: .*not in the header"),
+    ],
+)
+def test_damaged_arpa_files_are_refused_with_the_line(tmp_path, old, new, message):
+    assert old in ARPA
+    path = tmp_path / "lm.arpa"
+    path.write_text(ARPA, encoding="utf-8")
+    assert read_arpa(path).words == ["<s>", "<unk>", "A"]
+    path.write_text(ARPA.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        read_arpa(path)
+
+
+def test_damaged_bytes_of_arpa_files_are_refused(tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_bytes(ARPA.encode().replace(b"<unk>", b"<\xffnk>"))
+    for reader in (arpa_counts, read_arpa, arpa_vocabulary):
+        with pytest.raises(UserError, match="lm.arpa:.*not UTF-8"):
+            reader(path)
+    packed = bytearray(gzip.compress(ARPA.encode()))
+    packed[30] ^= 255
+    path.write_bytes(bytes(packed))
+    with pytest.raises(UserError, match="broken gzip|not UTF-8"):
+        read_arpa(path)
+    path.write_text(ARPA.replace("-0.9\tA\t-0.1", "A"), encoding="utf-8")
+    with pytest.raises(UserError, match="lm.arpa:8: not a 1-gram line"):
+        arpa_vocabulary(path)

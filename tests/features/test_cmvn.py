@@ -72,5 +72,5 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="make it again"):
             load_cmvn(path, meta)
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match="not JSON"):
+    with pytest.raises(UserError, match="not readable as JSON"):
         load_cmvn(path, meta)

@@ -121,3 +121,16 @@ def test_what_is_not_there_is_named(noises: Path) -> None:
         NoiseSet(noises, "dev")
     with pytest.raises(UserError, match="no noise 'speech' for test"):
         NoiseSet(noises, "test").pick("speech", "a", 1)
+
+
+def test_lists_with_bad_entries_are_named(tmp_path: Path) -> None:
+    scp = tmp_path / "babble.test.scp"
+    scp.write_text("n-1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"babble\.test\.scp:1: 'n-1' has no path: "):
+        NoiseSet(tmp_path, "test")
+    scp.write_text("n-1 sox x.wav |\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"babble\.test\.scp:1: 'n-1' is a shell pipe"):
+        NoiseSet(tmp_path, "test")
+    scp.write_text("n-1 gone.wav\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"babble\.test\.scp: 'n-1': gone\.wav: no such audio"):
+        NoiseSet(tmp_path, "test").read("babble", "n-1")

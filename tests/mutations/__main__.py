@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ MEMORY = 1 << 30  # bytes that the readers may take beyond what the libraries ha
 _WATCHED = 0.5  # seconds between looks at the child
 
 
-def readers() -> dict[str, Any]:
-    """All readers by name."""
-    from tests.mutations import corpus_readers, model_readers, score_readers
+def readers(faulty: bool = False) -> dict[str, Any]:
+    """All readers by name; `faulty`: those that the engine is tried on instead."""
+    from tests.mutations import bad_readers, corpus_readers, model_readers, score_readers
 
     # Those that need torch come last: the others' children are small.
-    parts = (corpus_readers, score_readers, model_readers)
+    parts: tuple[Any, ...] = (corpus_readers, score_readers, model_readers)
+    if faulty:
+        parts = (bad_readers,)
     return {reader.name: reader for part in parts for reader in part.READERS}
 
 
@@ -43,10 +46,10 @@ def child(names: list[str], count: int, seed: int, skip: int) -> None:
 
     # What is only a test's input need not survive a power cut; fsync is most of its time.
     os.fsync = lambda descriptor: None
-    out = os.fdopen(os.dup(1), "w", buffering=1)
+    out, err = os.fdopen(os.dup(1), "w", buffering=1), os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)  # libraries print what they like
-    every = readers()
+    every = readers() | readers(faulty=True)
     for name in names:
         work = Path(tempfile.mkdtemp(dir=os.getcwd())) / "case"
         work.mkdir()
@@ -62,6 +65,9 @@ def child(names: list[str], count: int, seed: int, skip: int) -> None:
                 if done.verdict == "defect":
                     line |= {"what": done.what, "ways": done.ways}
                 print(json.dumps(line), file=out)
+        except BaseException:  # of making the example: a case's own are judged
+            traceback.print_exc(file=err)
+            raise
         finally:
             os.chdir(home)
             shutil.rmtree(work.parent, ignore_errors=True)
@@ -86,8 +92,8 @@ def _processor_seconds(pid: int) -> float:
 class Watch:
     """Runs children until every case is done; keeps the table."""
 
-    def __init__(self, names: list[str], count: int, seed: int) -> None:
-        self.names, self.count, self.seed = names, count, seed
+    def __init__(self, names: list[str], count: int, seed: int, limit: float = CPU_LIMIT) -> None:
+        self.names, self.count, self.seed, self.limit = names, count, seed, limit
         fresh = {"mutations": 0, "accepted": 0, "refused": 0, "defects": 0, "slowest_s": 0.0}
         self.rows = {name: {"reader": name, **fresh} for name in names}
         self.found: list[dict[str, Any]] = []
@@ -143,10 +149,10 @@ class Watch:
                         self.note(name, index, line)
                 began, spent = time.monotonic(), _processor_seconds(process.pid)
             elif index >= 0 and (
-                _processor_seconds(process.pid) - spent > CPU_LIMIT
+                _processor_seconds(process.pid) - spent > self.limit
                 or time.monotonic() - began > WALL_LIMIT
             ):
-                return name, index, f"no answer within {CPU_LIMIT:g} s of processor time"
+                return name, index, f"no answer within {self.limit:g} s of processor time"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

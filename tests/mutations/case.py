@@ -34,8 +34,11 @@ class Reader:
         make: writes a valid example below HERE.
         read: reads it; gives what `check` looks at.
         check: '' where a result is plausible for the files as they are, else what is wrong.
-        targets: files that are damaged, relative to HERE; the more often named, the more often.
+        targets: files (patterns) that are damaged, relative to HERE; the more often named, the more
+            often.
         writes: names below the working directory that an accepted input may change.
+        keeps: whether what is refused may have been written all the same (a copy, which is
+            validated where it lies).
     """
 
     name: str
@@ -45,6 +48,7 @@ class Reader:
     check: Callable[[Any], str]
     targets: tuple[str, ...]
     writes: tuple[str, ...] = ()
+    keeps: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Bench:
         self.reader = reader
         reader.make()
         self.whole = _contents()
+        self.targets = [str(p) for name in reader.targets for p in sorted(HERE.glob(name))]
         with _silent():
             found = reader.check(reader.read())
         if found:
@@ -89,9 +94,8 @@ class Bench:
     def run(self, seed: int, index: int) -> Outcome:
         """Case `index`: damage a file, read, judge, put back."""
         rng = random.Random(f"{seed} {self.reader.name} {index}")
-        target = rng.choice(self.reader.targets)
-        name = str(HERE / target)
-        ways, data = mutate(self.whole[name], kind_of(target), rng)
+        name = rng.choice(self.targets)
+        ways, data = mutate(self.whole[name], kind_of(name), rng)
         try:
             return self.judge(name, data, ways)
         finally:
@@ -120,7 +124,7 @@ class Bench:
         seconds = time.process_time() - started
         what = what or (_unclear(refused) if refused else "")
         if not what:
-            what = _changed(before, () if refused else self.reader.writes)
+            what = _changed(before, () if refused and not self.reader.keeps else self.reader.writes)
         ways = f"{name}: {ways}"
         if what:
             return Outcome("defect", what, ways, seconds)
@@ -156,8 +160,8 @@ def _place(error: BaseException) -> str:
 def _unclear(message: str) -> str:
     """What a refusal lacks: the name of a file, and `where: what: how to fix`."""
     first = message.split("\n")[0]
-    if not re.search(r"(^|[^\w])ex([/:,]|$)", message):
-        return f"the refusal names no file: {first[:200]}"
+    if not re.search(r"(^|[^\w])ex([/:,]|$)|\b(key|utterance) '", message):
+        return f"the refusal names no file and no key: {first[:200]}"
     if first.count(": ") < 2:
         return f"the refusal is not 'where: what: how to fix': {first[:200]}"
     return ""

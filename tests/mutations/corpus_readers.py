@@ -353,7 +353,7 @@ READERS = (
     ),
     Reader(
         "split segments", "each utterance of the source in one part",
-        make_segments, _verb("split_data", "--per-utt", "ex/d", "2"),
+        make_segments, _verb("split_data", "--per-utt=true", "ex/d", "2"),
         sizes_add_up(("d/split2utt/1", "d/split2utt/2"), ("d",)), SEGMENTED, ("ex/d/split2utt/",),
     ),
     Reader(
@@ -364,7 +364,7 @@ READERS = (
     Reader(
         "copy", "as many utterances as the source has",
         make_one, _verb("copy_data_dir", "--utt-prefix=p-", "--spk-prefix=p-", "ex/d", "ex/out"),
-        lambda _: "", DATA, ("ex/out/",),
+        lambda _: "", DATA, ("ex/out/",), True,
     ),
     Reader(
         "flac", "as many finite samples as the header says",

@@ -36,6 +36,8 @@ def test_phone_at_each_time(tmp_path: Path) -> None:
         (GOOD + "a-1 1 0.5 0.1 AH\n", "phones.ctm:4:.*not together"),
         ("a-1 1 0.1 0.2 AH\na-1 1 0.2 0.1 T\n", "phones.ctm:2:.*before the phone above ends"),
         ("", "is empty"),
+        ("a-1 1 inf 0.2 AH\n", "phones.ctm:1:"),
+        (GOOD + "b-1 1 nan 0.3 S\n", "phones.ctm:4:"),
     ],
 )
 def test_refusals(tmp_path: Path, text: str, message: str) -> None:
@@ -45,4 +47,10 @@ def test_refusals(tmp_path: Path, text: str, message: str) -> None:
 
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="forced alignment"):
+        read_phones(tmp_path / "phones.ctm")
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "phones.ctm").write_bytes(GOOD.encode() + b"c-1 1 0 0.1 \xc3\n")
+    with pytest.raises(UserError, match=r"phones.ctm:4: byte 0xc3 is not UTF-8: "):
         read_phones(tmp_path / "phones.ctm")
