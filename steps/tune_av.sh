@@ -9,7 +9,7 @@ set -euo pipefail
 modality=av            # av, a, v; several with blanks
 beam=20                # hypotheses kept; decoding with the result keeps as many
 length_penalty=        # this one only; default: the best of 0 to 2
-ctc_weight=            # this one only; default: the best of 0 to 0.9 if the model has CTC
+ctc_weight=            # this one only; default: the best of 0 to 0.7 if the model has CTC
 threshold=20           # nats below the best that are given up, 0 = never
 max_utts=0             # tune on an even subset of this size, 0 = all
 normaliser=librispeech # as in scoring

@@ -19,7 +19,7 @@ from pylib.systems.seq2seq import Seq2Seq
 from pylib.units.subwords import words_of
 
 LENGTH_PENALTIES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-CTC_WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+CTC_WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7)
 PUBLISHED = (1.0, 0.0)  # arXiv 2211.11275's decoding
 
 Normalise = Callable[[str], list[str]]
