@@ -68,9 +68,10 @@ class ArkReader:
             return entry
         try:
             stream = open(path, "rb")  # noqa: SIM115 - kept open, closed by close()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL within the name
+            reason = getattr(error, "strerror", None) or error
             raise UserError(
-                f"{who(key)}: {path}: cannot be opened ({error.strerror}): make the ark again, or "
+                f"{who(key)}: {path}: cannot be opened ({reason}): make the ark again, or "
                 "run from the directory that its relative path starts in"
             ) from error
         entry = (stream, os.fstat(stream.fileno()).st_size)

@@ -85,7 +85,7 @@ def parse_rx(rx: str, key: str = "") -> Location:
             `[first:last]` or `[first:last,first:last]` with 0 <= first <= last.
     """
     path, colon, offset = rx.rpartition(":")
-    if colon and path and path[0] not in "|- " and offset.isdecimal():
+    if colon and path and path[0] not in "|- " and offset.isdecimal() and len(offset) < 20:
         return Location(path, int(offset))
     name = rx.strip()
     if not name or name.endswith("|") or name.startswith("|") or name == "-":
@@ -107,7 +107,7 @@ def parse_rx(rx: str, key: str = "") -> Location:
             ) from error
         name = name[: match.start()]
     path, colon, offset = name.rpartition(":")
-    if colon and offset.isdecimal() and path:
+    if colon and offset.isdecimal() and path and len(offset) < 20:
         return Location(path, int(offset), rows, cols)
     return Location(name, 0, rows, cols)
 

@@ -22,13 +22,14 @@ Samples = npt.NDArray[np.float32]
 def _open(path: str) -> soundfile.SoundFile:
     try:
         size = os.stat(path).st_size
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a NUL within the name
         raise UserError(f"{path}: no such audio file: check wav.scp or the corpus") from error
     if size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes): copy it again from the corpus")
     try:
         return soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, IsADirectoryError) as error:
+    except (soundfile.LibsndfileError, IsADirectoryError, TypeError) as error:
+        # TypeError: a name that ends in .raw, which tells neither rate nor width.
         raise UserError(
             f"{path}: not readable as audio ({error}): copy it again, or convert it to wav or flac"
         ) from error

@@ -114,7 +114,7 @@ class Checker:
         for line, (key, value) in enumerate(zip(table.keys, table.values, strict=True), 1):
             try:
                 number = float(int(value) if integer else float(value))
-            except ValueError:
+            except (ValueError, OverflowError):
                 number = -1.0
             if 0 < number < float("inf"):
                 kept[key] = number

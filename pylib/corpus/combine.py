@@ -50,7 +50,11 @@ def _segments_of(part: Contents) -> dict[str, str]:
             f"{part.path}: other sources have segments, so durations are needed here: "
             f"run steps/get_utt2dur.sh {part.path}"
         )
-    return {u: f"{u} 0 {format_seconds(float(dur))}" for u, dur in durations.items()}
+    try:
+        return {u: f"{u} 0 {format_seconds(float(dur))}" for u, dur in durations.items()}
+    except ValueError as error:
+        fix = f"run steps/get_utt2dur.sh {part.path}"
+        raise UserError(f"{part.path}/utt2dur: not seconds ({error}): {fix}") from error
 
 
 def _with_made_up(parts: list[Contents]) -> None:

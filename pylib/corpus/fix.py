@@ -186,9 +186,9 @@ class _Fixer:
             if gone:
                 note = f"{name}: {len(gone)} other lines are dropped, the first is '{min(gone)}'"
                 self.plan.notes.append(note)
-            self._change(name, format_table(rows, name))
+            self._change(name, format_table(rows, str(self.plan.path / name)))
         spk2utt = {spk: " ".join(utts) for spk, utts in speakers.items()}
-        self._change("spk2utt", format_table(spk2utt, "spk2utt"))
+        self._change("spk2utt", format_table(spk2utt, str(self.plan.path / "spk2utt")))
         for name, kind in self.kinds.items():
             if kind == "nist" and name != "glm":
                 self._filter_nist(name, set(kept).union(recos))

@@ -15,6 +15,7 @@ from pylib.corpus.atomic import write_text
 from pylib.corpus.errors import Defect, UserError, raise_defects
 
 Number = TypeVar("Number", int, float)
+LARGEST = 1 << 60  # counts and seconds are below: they go into 64-bit integers
 
 
 @dataclass
@@ -216,7 +217,7 @@ def read_numbers(path: str | os.PathLike[str], kind: Callable[[str], Number]) ->
     for number, (key, value) in enumerate(table.items(), 1):
         try:
             parsed = kind(value)
-            if parsed - parsed != 0:
+            if not abs(parsed) < LARGEST:  # NaN too
                 raise ValueError(value)
         except ValueError as error:
             name = getattr(kind, "__name__", "number")

@@ -16,6 +16,8 @@ from pylib.corpus.validate_more import read_json
 
 # Labels may be this many frames off the count that duration and rate give.
 LABEL_TOLERANCE = 2
+# Clusters of a k-means, at most: a table of so many counts is made.
+MOST = 1 << 22
 _WINDOW = 0.025  # seconds of the analysis window, of fbank and of the seven convolutions
 
 
@@ -25,7 +27,7 @@ def _sorted_by_place(table: Table) -> list[tuple[int, str, str]]:
     def place(entry: tuple[int, str, str]) -> tuple[str, int]:
         path, _, rest = entry[2].rpartition(":")
         offset = rest.partition("[")[0]
-        return path, int(offset) if offset.isdigit() else 0
+        return path, int(offset) if offset.isdecimal() and len(offset) < 20 else 0
 
     lines = enumerate(zip(table.keys, table.values, strict=True), 1)
     return sorted(((n, key, rx) for n, (key, rx) in lines if key), key=place)
@@ -106,10 +108,10 @@ def check_labels(check: Checker, table: Table) -> None:
         return
     meta = read_json(check, "labels.json")
     rate, clusters = meta.get("rate"), meta.get("clusters")
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or rate <= 0:
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < 1e6:
         check.add("labels.json", 0, "label-rate", f"rate {rate!r}", "write the rate in Hz")
         return
-    if not isinstance(clusters, int) or isinstance(clusters, bool) or clusters < 1:
+    if not isinstance(clusters, int) or isinstance(clusters, bool) or not 0 < clusters <= MOST:
         check.add("labels.json", 0, "label-clusters", f"clusters {clusters!r}", "write K")
         return
     broken, ids = [], []

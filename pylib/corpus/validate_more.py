@@ -132,7 +132,7 @@ def _is_warp(value: str) -> bool:
 
 
 def _check_frame_shift(check: Checker) -> None:
-    words = (check.path / "frame_shift").read_text(encoding="utf-8").split()
+    words = (check.path / "frame_shift").read_text(encoding="utf-8", errors="replace").split()
     try:
         good = len(words) == 1 and 0 < float(words[0]) < 1
     except ValueError:

@@ -31,6 +31,7 @@ FPS = 25
 JITTER = Fraction(1, 20)
 # Formats whose first plane is the luminance, a byte a pixel.
 _PLANAR = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21")
+_LONGEST_GAP = 600  # seconds between the first picture and the first sound, filled with zeros
 _REORDERED = 16  # frames of reordering that H.264 allows
 _FULL_RANGE = 2  # color_range of FFmpeg: 1 = 16 to 235, 2 = 0 to 255
 # Luminance 16 to 235 stretched to 0 to 255.
@@ -77,7 +78,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     name = os.fspath(path)
     try:
         size = os.stat(name).st_size
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a NUL within the name
         raise UserError(f"{name}: no such video file: check the list or the corpus") from error
     if size == 0:
         raise UserError(f"{name}: the file is empty (0 bytes): copy it again from the corpus")
@@ -340,6 +341,11 @@ def read_audio(path: str | os.PathLike[str], rate: int = 16000) -> Samples:
             if place is None:
                 start = Fraction(0) if frame.pts is None else frame.pts * frame.time_base - origin
                 place = round(start * file_rate)
+                if abs(start) > _LONGEST_GAP:
+                    raise UserError(
+                        f"{name}: its sound begins {float(start):g} s from its pictures: the times "
+                        "are damaged, copy it again, or leave it out"
+                    )
             for part in convert.resample(frame):
                 blocks.append(part.to_ndarray().mean(axis=0, dtype=np.float32))
     if place is None or not blocks:

@@ -92,6 +92,8 @@ def collect(exp: str | Path, preset: str | None = None) -> Collected:
         row = check_row(content, path)
         # Where the directory lies now counts, should it have been moved after scoring.
         row["file"] = str(path)
+        if not isinstance(content.get("details"), dict):
+            raise UserError(f"{path}: has no details: score again with steps/score_wer.sh")
         own = content["details"].get("preset")
         if preset is not None and own is not None and own != preset:
             found.left_out.append(str(path))

@@ -59,6 +59,9 @@ def read_origin(directory: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{path}: does not name its system: run steps/dump_latents.sh again")
     if not isinstance(origin.get("seed"), int | None):
         raise UserError(f"{path}: seed {origin['seed']!r}: a whole number expected: dump again")
+    excluded = origin.get("excluded", [])
+    if not isinstance(excluded, list) or not all(isinstance(utt, str) for utt in excluded):
+        raise UserError(f"{path}: excluded is no list of utterances: dump again")
     return origin
 
 

@@ -46,6 +46,12 @@ def read_origin(decode_dir: str | Path, system: str | None, seed: int | None) ->
         seed = seed if seed is not None else run.get("seed")
     else:
         run = {}
+    for name, value, kind in (("system", system, str), ("seed", seed, int)):
+        if value is not None and not isinstance(value, kind):
+            raise UserError(f"{run_file}: {name} is {value!r}: train again")
+    for name in ("set", "decode"):
+        if not isinstance(settings.get(name, ""), str):
+            raise UserError(f"{directory}/decode.json: {name} is {settings[name]!r}: decode again")
     if system is None:
         raise UserError(
             f"{run_file}: not there, so the system is unknown: give --system (and --seed)"
@@ -176,6 +182,9 @@ def read_score(path: str | Path) -> tuple[dict[str, Any], Score]:
     content = read_object(path, "score again with steps/score_wer.sh")
     if content.get("format") != FORMAT:
         raise UserError(f"{path}: format {content.get('format')!r}, expected {FORMAT!r}")
+    details = content.get("details")
+    if content.get("measure") not in ("wer", "cer") or not isinstance(details, dict):
+        raise UserError(f"{path}: neither WER nor CER with details: score again")
     prefix = "" if content["measure"] == "wer" else "cer_"
     beside = path.parent / f"{prefix}per_utt.json"
     try:
@@ -189,6 +198,6 @@ def read_score(path: str | Path) -> tuple[dict[str, Any], Score]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{beside}: broken ({error}): score again") from None
     score = Score("word" if content["measure"] == "wer" else "char", tuple(utterances))
-    if score.counts.errors != content["details"]["errors"]:
+    if score.counts.errors != details.get("errors"):
         raise UserError(f"{path}: totals differ from {beside}: score again")
     return content, score

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +70,9 @@ def load(path: str | Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint: has the training finished?") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except OSError:
+        raise  # says which file and why
+    except Exception as error:  # a damaged pickle fails in every way there is
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{path}: not a readable checkpoint ({first}): use another one or train again"
@@ -83,6 +84,11 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{path}: checkpoint format {payload['format']}, this version reads {FORMAT}: use the "
             "version that wrote it"
         )
+    model, vocab = payload["model"], payload.get("vocab")
+    if not isinstance(model, Mapping) or not all(torch.is_tensor(v) for v in model.values()):
+        raise UserError(f"{path}: its weights are no tensors: use another one or train again")
+    if not isinstance(vocab, list | tuple | None) or type(payload.get("rows", 0)) is not int:
+        raise UserError(f"{path}: its vocabulary is no list: use another one or train again")
     return payload
 
 
@@ -99,14 +105,31 @@ def load_system(
 
     payload = load(path)
     config = from_dict(payload["config"], str(path))
-    system = build_system(config, len(payload["vocab"] or ()), payload.get("rows", 0))
+    sizes = len(payload.get("vocab") or ()), payload.get("rows", 0)
+    _require_size(config, payload["model"], str(path))
+    with torch.device("meta"):  # sizes that the weights do not have are found without memory
+        _check_weights(build_system(config, *sizes).state_dict(), payload["model"], str(path))
+    system = build_system(config, *sizes)
     restore(system, payload["model"], str(path))
     return system.to(device).eval(), config, payload
 
 
 def restore(module: nn.Module, state: Mapping[str, Any], where: str) -> None:
     """Load weights strictly. Raises UserError naming the first keys that do not fit."""
-    own = module.state_dict()
+    _check_weights(module.state_dict(), state, where)
+    module.load_state_dict(state)
+
+
+def _require_size(config: TrainConfig, state: Mapping[str, Any], where: str) -> None:
+    """Refuse numbers of layers or channels beyond the number of all weights: a damaged file."""
+    weights = max(1 << 16, sum(value.numel() for value in state.values()))
+    for section in (config.model, config.av_model, config.fhvae, config.phone2unit, config.seq2seq):
+        for key, value in () if section is None else vars(section).items():
+            if type(value) is int and value > weights:
+                raise UserError(f"{where}: {key} = {value} of {weights} weights: train again")
+
+
+def _check_weights(own: Mapping[str, Any], state: Mapping[str, Any], where: str) -> None:
     problems = [f"lacks {key}" for key in own if key not in state]
     problems += [f"has {key}, unknown here" for key in state if key not in own]
     problems += [
@@ -119,7 +142,6 @@ def restore(module: nn.Module, state: Mapping[str, Any], where: str) -> None:
             f"{where}: weights do not fit the configuration: {'; '.join(problems[:4])} "
             f"({len(problems)} in all): the checkpoint is of another model"
         )
-    module.load_state_dict(state)
 
 
 def encoder_weights(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import re
 import tomllib
 import types
@@ -184,8 +185,12 @@ def from_dict(resolved: Mapping[str, Any], where: str) -> TrainConfig:
 
     where: named in errors. Unknown keys are errors: such a checkpoint is of a newer version.
     """
+    if not isinstance(resolved, Mapping):
+        raise UserError(f"{where}: its configuration is no table of sections: train again")
     values = {"system": resolved.get("system")}
     for name, section in resolved.items():
+        if name != "system" and not isinstance(section, Mapping):
+            raise UserError(f"{where}: section {name!r} of its configuration: train again")
         if name != "system":
             values.update({f"{name}.{key}": value for key, value in section.items()})
     return _build(values, dict.fromkeys(values, where), set())
@@ -205,7 +210,10 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
 
 def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str], set[str]]:
     """Flat `section.key` values of a file and of all it extends, their origins, the inherited."""
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except ValueError as error:  # a NUL within the name
+        raise UserError(f"{str(path)!r}: not the name of a file ({error}): correct it") from None
     if resolved in chain:
         names = " -> ".join(str(item) for item in (*chain, resolved))
         raise UserError(f"{path}: extends: the files extend each other ({names}): break the cycle")
@@ -215,8 +223,8 @@ def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str
     except FileNotFoundError:
         asked = f" (asked for by {chain[-1]})" if chain else ""
         raise UserError(f"{path}: no such configuration file{asked}: check the name") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # bytes, grammar, numbers of 5,000 digits
+        raise UserError(f"{path}: not valid TOML: {error}: correct the line") from None
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     inherited: set[str] = set()
@@ -273,7 +281,7 @@ def _build(
 ) -> TrainConfig:
     """Check flat values against the dataclasses and make the configuration."""
     system = values.get("system", "mt4ssl")
-    if system not in SYSTEMS:
+    if not isinstance(system, str) or system not in SYSTEMS:
         where = origins.get("system", "system")
         raise UserError(f"{where}: system: no system {system!r}: one of {', '.join(SYSTEMS)}")
     used = SYSTEMS[system]
@@ -353,10 +361,14 @@ def _coerce(expected: Any, value: Any) -> Any:
         if len(kinds) != len(value):
             raise TypeError(f"expected a list of {len(kinds)} values")
         return tuple(_coerce(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if type(value) is int and abs(value) >= 1 << 63:
+        raise TypeError("expected a number of 64 bits")
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not expected:
         raise TypeError(f"expected {_NAMES.get(expected, expected)}")
+    if expected is float and not math.isfinite(value):
+        raise TypeError("expected a finite number")
     return value
 
 

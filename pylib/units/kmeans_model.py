@@ -135,7 +135,9 @@ def load(path: str | os.PathLike[str]) -> KMeansModel:
         sha256, features = info["sha256"], info["features"]
         stem, cmvn = info["stem"], info["cmvn"]
         shape = (info["clusters"], info["dim"])
-    except KeyError as error:
+        if not (isinstance(features, dict) and isinstance(stem, str) and isinstance(cmvn, str)):
+            raise TypeError("features, stem, cmvn")
+    except (KeyError, TypeError) as error:
         raise UserError(f"{name}: damaged ({error!r}): fit it again") from error
     if sha256_file(folder / "centroids.npy") != sha256:
         raise UserError(

@@ -172,6 +172,8 @@ class LabelReader:
             self.align: Align = self.meta["align"]
             if self.align not in ALIGNMENTS:
                 raise ValueError(self.align)
+            if self.clusters < 1 or not 0 < self.rate < 1e6:
+                raise ValueError(f"{self.clusters} clusters at {self.rate} Hz")
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{Path(data) / stem}.json: not of a label stage ({error!r}): label again"

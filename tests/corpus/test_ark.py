@@ -309,3 +309,10 @@ def test_scp_needs_order(tmp_path):
         read_scp("s.scp")
     write_table("t.scp", {"a": "a.ark:2"})
     assert read_scp("t.scp") == {"a": "a.ark:2"}
+
+
+@pytest.mark.parametrize("rx", ["a\0b.ark:5", "a.ark:" + "9" * 5000, "a.ark:\u00b2"])
+def test_places_that_cannot_be_are_refused(rx: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="key 'u': .*cannot be opened"):
+        read_mat(rx, "u")

@@ -111,3 +111,11 @@ def test_resampling_keeps_tones(tmp_path, rate, frequency):
 def test_resampling_removes_what_would_alias():
     above = resample_audio(tone(48000, 48000, 9000), 48000, 16000)
     assert np.abs(above[2000:-2000]).max() < 1e-4
+
+
+def test_names_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such audio file"):
+        read_audio("a\0b.wav")
+    (tmp_path / "a.raw").write_bytes(b"1234")  # which has neither rate nor width
+    with pytest.raises(UserError, match="a.raw: not readable as audio"):
+        read_audio(tmp_path / "a.raw")

@@ -354,3 +354,22 @@ def test_disjoint_speakers(make_dir):
     assert ["audio file" in defect.what for defect in found] == [True]
     with pytest.raises(UserError, match="unknown"):
         check_disjoint([train, test], "words")
+
+
+@pytest.mark.parametrize(
+    "name,change,rule",
+    [
+        ("utt2num_samples", lambda b: b.replace(b"a-1 16000", b"a-1 " + b"9" * 400), "number"),
+        ("utt2dur", lambda b: b.replace(b"a-1 1", b"a-1 " + b"9" * 5000), "number"),
+        ("frame_shift", lambda b: b"\xff0.01\n", "number"),
+        ("labels.json", lambda b: b.replace(b"10", b"2147483648"), "label-clusters"),
+        ("labels.json", lambda b: b.replace(b"50", b"1e308"), "label-rate"),
+        ("labels.json", lambda b: b.replace(b"50", b"NaN"), "json"),
+        ("feats.scp", lambda b: b.replace(b"ark:", b"ark:\xc2\xb2"), "ark"),
+    ],
+)
+def test_hostile_values_are_defects(data, name, change, rule):
+    """Numbers out of all proportion, bytes that are no text: a line, never an exception."""
+    path = data / name
+    path.write_bytes(change(path.read_bytes() if path.exists() else b""))
+    assert any(found.endswith(f":{rule}") for found in rules(validate(data, Options())))

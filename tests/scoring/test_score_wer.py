@@ -73,6 +73,11 @@ def test_refusals(workplace):
     (place / "hyp").unlink()
     with pytest.raises(UserError, match="hyp"):
         score_wer.main(["data/test", str(place)])
+    (place / "hyp").write_text("a-1 X\n", encoding="utf-8")
+    for text in ('{"set": ["test"], "decode": "av"}', '{"set": "test", "decode": 3}', "[1]"):
+        (place / "decode.json").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=r"decode\.json: "):
+            score_wer.main(["data/test", str(place)])
     assert not (place / "scoring" / "wer.json").exists()
 
 
@@ -110,3 +115,9 @@ def test_compare_systems(workplace, capsys):
     beside.write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="totals differ"):
         compare_systems.main(files)
+    path = workplace.root / files[0]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in (("details", None), ("measure", "x"), ("details", [])):
+        path.write_text(json.dumps({**content, key: value}), encoding="utf-8")
+        with pytest.raises(UserError, match="neither WER nor CER with details: score again"):
+            compare_systems.main(files)

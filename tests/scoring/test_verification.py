@@ -94,6 +94,10 @@ def test_leakage_and_mismatches_are_refused(dirs, tmp_path: Path) -> None:
     trials.write_text("p-00 p-01 nontarget same\np-00 p-02 target same\n", encoding="utf-8")
     with pytest.raises(UserError, match="p-01"):
         score_sv.main([str(train), str(test), str(trials), out])
+    about = json.loads((test / "latents.json").read_text(encoding="utf-8"))
+    (test / "latents.json").write_text(json.dumps({**about, "excluded": None}), encoding="utf-8")
+    with pytest.raises(UserError, match="excluded is no list"):
+        score_sv.main([str(train), str(test), str(trials), out])
     (test / "latents.json").unlink()
     with pytest.raises(UserError, match="dump_latents.sh"):
         score_sv.main([str(train), str(test), str(trials), out])

@@ -136,3 +136,55 @@ def test_weights_of_another_model_are_named() -> None:
     module = torch.nn.Linear(3, 2)
     with pytest.raises(UserError, match=r"x.pt: .*lacks bias.*weight is \(2, 4\), expected"):
         checkpoint.restore(module, {"weight": torch.zeros(2, 4)}, "x.pt")
+
+
+SMALL = {
+    "system": "phone2unit",
+    "phone2unit": {
+        "clusters": 5, "dim": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1,
+        "ffn_dim": 8, "kernel": 3, "duration_dim": 4,
+    },
+    "phone_data": {}, "optim": {}, "run": {},
+}  # fmt: skip
+
+
+def small() -> dict:
+    from pylib.training.build import build_system
+    from pylib.training.config import from_dict
+
+    model = build_system(from_dict(SMALL, "it")).state_dict()
+    return {"format": 1, "system": "phone2unit", "config": SMALL, "model": model}
+
+
+@pytest.mark.parametrize(
+    "key,value",
+    [
+        ("config", []),
+        ("config", {**SMALL, "phone2unit": 3}),
+        ("config", {**SMALL, "phone2unit": {"dim": 2**31}}),
+        ("config", {**SMALL, "phone2unit": {"encoder_layers": 2**31}}),
+        ("config", {**SMALL, "phone2unit": {**SMALL["phone2unit"], "dim": 65536}}),
+        ("model", []),
+        ("model", {"x": 3}),
+        ("vocab", 3),
+        ("rows", "many"),
+        ("format", None),
+    ],
+)
+def test_values_that_cannot_be_are_refused(tmp_path, key: str, value: object) -> None:
+    """Whole files with hostile values: no other exception, no memory for sizes nobody trained."""
+    path = tmp_path / "x.pt"
+    torch.save(small(), path)
+    assert checkpoint.load_system(path)[1].system == "phone2unit"
+    torch.save({**small(), key: value}, path)
+    with pytest.raises(UserError, match=str(path)):
+        checkpoint.load_system(path)
+
+
+@pytest.mark.parametrize("stream", [b"\x80\x02(.", b"\x80\x02)a.", b"\x80\x02Nb.", b"\x80\x02e."])
+def test_damaged_pickles_are_refused(tmp_path, stream: bytes) -> None:
+    """Operations without operands fail as IndexError, TypeError, AttributeError ..."""
+    path = tmp_path / "x.pt"
+    path.write_bytes(stream)
+    with pytest.raises(UserError, match="x.pt: not a readable checkpoint"):
+        checkpoint.load(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,25 @@ def test_differences_name_keys() -> None:
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_configuration_of_the_recipe_loads(path: Path) -> None:
     assert load_config(path).config.hash()
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("[optim]\nlr = nan\n", "x.toml:2: optim.lr = NaN: expected a finite number"),
+        ("[optim]\nlr = inf\n", "x.toml:2: .*expected a finite number"),
+        ("[optim]\nlr = 1" + "0" * 400 + "\n", "x.toml:2: .*expected a number of 64 bits"),
+        ("[model]\ndim = 9223372036854775808\n", "x.toml:2: .*expected a number of 64 bits"),
+        ("[model]\ndim = " + "9" * 5000 + "\n", "x.toml: not valid TOML: .*digits"),
+        ("system = [1]\n", r"x.toml:1: system: no system \[1\]"),
+        ('extends = "a\\u0000b"\n', "not the name of a file"),
+    ],
+)
+def test_hostile_values_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert re.search(message, refusal(write(tmp_path, "x.toml", text)))
+
+
+@pytest.mark.parametrize("resolved", [[], {"system": "ctc", "model": 3}, {"system": {}}])
+def test_dictionaries_of_others_are_refused(resolved) -> None:
+    with pytest.raises(UserError, match="it"):
+        from_dict(resolved, "it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -63,5 +64,10 @@ def test_unfinished_or_damaged(tmp_path: Path) -> None:
         load(tmp_path / "km")
     saved(tmp_path / "km")
     (tmp_path / "km" / "kmeans.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        load(tmp_path / "km")
+    saved(tmp_path / "km")
+    info = json.loads((tmp_path / "km" / "kmeans.json").read_text(encoding="utf-8"))
+    (tmp_path / "km" / "kmeans.json").write_text(json.dumps({**info, "features": []}))
     with pytest.raises(UserError, match="damaged"):
         load(tmp_path / "km")

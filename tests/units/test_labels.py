@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from pylib.corpus.errors import UserError
 from pylib.units.labels import (
+    LabelReader,
     check_ids,
     decimate,
     frame_times,
@@ -114,3 +117,12 @@ def test_frame_times_are_the_middle_of_the_window() -> None:
     # 25 Hz: label t is 100 Hz frame 4t + 2, which sees 0.02 to 0.045 s for t = 0.
     np.testing.assert_allclose(frame_times(2, 25.0, "centre"), [0.0325, 0.0725])
     np.testing.assert_allclose(frame_times(1, 100.0 / 3, "centre"), [0.0225])
+
+
+@pytest.mark.parametrize("key,value", [("clusters", 0), ("rate", 0), ("rate", -50), ("align", [])])
+def test_descriptions_without_sense_are_refused(tmp_path, key, value) -> None:
+    meta = {"kind": "labels", "rate": 50.0, "align": "start", "clusters": 3, key: value}
+    (tmp_path / "labels.json").write_text(json.dumps(meta), encoding="utf-8")
+    (tmp_path / "labels.scp").write_text("a labels.ark:2\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"labels\.json: not of a label stage.*: label again"):
+        LabelReader(tmp_path)
