@@ -27,6 +27,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -286,11 +287,17 @@ def undisturbed(command: list[str], work: Path) -> list[tuple[str, float]]:
     return stage_times(log)
 
 
-def crash(recipe: str, kills: int, seed: int, work: Path, options: list[str]) -> dict[str, Any]:
-    """The whole experiment; the row of its outcome."""
+def crash(recipe: str, kills: int, seed: int, work: Path, options: Sequence[str]) -> dict[str, Any]:
+    """The experiment with a recipe of this repository; the row of its outcome."""
+    script = ["bash", str(ROOT / "egs" / recipe / "run.sh"), *OPTIONS, *options]
+    row = experiment(script, kills, seed, work)
+    return {"kind": "crash", "recipe": recipe, "options": list(options), **row}
+
+
+def experiment(script: list[str], kills: int, seed: int, work: Path) -> dict[str, Any]:
+    """Run a recipe in peace, then with kills; what came of it."""
     work.mkdir(parents=True, exist_ok=True)
-    exp = work / "run" / "exp"
-    command = ["bash", str(ROOT / "egs" / recipe / "run.sh"), *OPTIONS, *options, "--exp", str(exp)]
+    command = [*script, "--exp", str(work / "run" / "exp")]
     times = undisturbed(command, work)
     shutil.rmtree(work / "run", ignore_errors=True)
     (work / "disturbed.log").unlink(missing_ok=True)
@@ -303,10 +310,7 @@ def crash(recipe: str, kills: int, seed: int, work: Path, options: list[str]) ->
     calm = not tally.failed and "everything is up to date" in again.stdout
     found = compare(work / "undisturbed", work / "run")
     return {
-        "kind": "crash",
-        "recipe": recipe,
         "seed": seed,
-        "options": options,
         "kills": sum(tally.hits.values()),
         "kills_by_stage": {name: tally.hits[name] for name, _ in times},
         "not_counted": tally.beside,

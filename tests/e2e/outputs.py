@@ -16,9 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 #: Accounts of a run, by a pattern of their path: not compared, counted by name.
 ACCOUNTS = {
     "ledger (.stages/)": r"(^|/)\.stages/",
@@ -64,6 +61,8 @@ def without_clock(value: Any) -> Any:
 
 def same_payload(first: Any, second: Any) -> bool:
     """Whether two checkpoints hold the same tensors, bit for bit, and the same plain values."""
+    import torch
+
     if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor):
         return (
             isinstance(first, torch.Tensor)
@@ -83,6 +82,8 @@ def same_payload(first: Any, second: Any) -> bool:
 
 
 def _checkpoints(first: Path, second: Path) -> bool:
+    import torch
+
     one, two = (torch.load(path, weights_only=True) for path in (first, second))
     return same_payload(one, two)
 
@@ -200,8 +201,12 @@ def read_whole(path: Path) -> None:
         for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             json.loads(line)
     elif path.suffix == ".pt":
+        import torch
+
         torch.load(path, map_location="cpu", weights_only=True)
     elif path.suffix in (".npy", ".npz"):
+        import numpy as np
+
         np.load(path, allow_pickle=False)
     elif path.suffix == ".gz":
         gzip.decompress(path.read_bytes())
