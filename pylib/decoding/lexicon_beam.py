@@ -87,7 +87,7 @@ def load_kenlm(path: str | Path, words: list[str]) -> tuple[Any, Any]:
     try:
         with _quiet_stderr():
             return KenLM(str(path), dictionary), dictionary
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # its message quotes the bytes
         raise UserError(f"{path}: KenLM cannot read it: {error}: make or fetch it again") from None
 
 

@@ -70,9 +70,9 @@ def load(path: str | Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint: has the training finished?") from None
-    except OSError:
-        raise  # says which file and why
     except Exception as error:  # a damaged pickle fails in every way there is
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # of the file system; without a name: torch sought before a short file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{path}: not a readable checkpoint ({first}): use another one or train again"

@@ -304,8 +304,10 @@ def _build(
         try:
             sections[name] = cls(**collected[name])
         except (ValueError, UserError) as error:
-            files = {origins[f"{name}.{key}"].rpartition(":")[0] for key in collected[name]}
-            where = ", ".join(sorted(item for item in files if item)) or "configuration"
+            told = [origins[f"{name}.{key}"] for key in collected[name]]
+            # a line of a file, or a checkpoint; what comes from the command line names itself
+            files = {at.rpartition(":")[0] or at for at in told if not at.startswith("--set")}
+            where = ", ".join(sorted(files)) or "configuration"
             raise UserError(f"{where}: [{name}]: {error}") from None
     return TrainConfig(system=system, **sections)
 

@@ -35,7 +35,9 @@ VERBS = {
     "subset 10,000": "from pylib.bin.subset_data_dir import main; main(['d', '10000', 's'])",
     "copy, new ids": "from pylib.bin.copy_data_dir import main; "
     "main(['--utt-prefix=x', '--spk-prefix=x', '--validate-opts=--no-wav', 'd', 'c'])",
-    "combine 2": "from pylib.bin.combine_data import main; main(['e', 'd', 'c'])",
+    "split 2": "from pylib.bin.split_data import main; main(['d', '2'])",
+    "combine 2 halves": "from pylib.bin.combine_data import main; "
+    "main(['e', 'd/split2/1', 'd/split2/2'])",
     "batches, cropped": _PLAN.format(crop=True),
     "batches, padded": _PLAN.format(crop=False),
 }
@@ -44,7 +46,7 @@ OTHERS = {
     "validate": "Kaldi: exit 0 with empty transcripts, missing audio, 3 fields in utt2spk",
     "split 64": "Kaldi: stale parts kept; ESPnet issue 2106: 800 minutes for text",
     "split 64, again": "Kaldi: compares dates of some of the files",
-    "combine 2": "Kaldi: removes the destination first",
+    "combine 2 halves": "Kaldi: removes the destination first",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylib.corpus.checker import Options
@@ -14,6 +14,7 @@ from pylib.corpus.validate import validate
 from tests.corpus.helpers import edit, snapshot
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.data())
 def test_bounds_cover_everything_once(sizes, data):
     parts = data.draw(st.integers(1, len(sizes)))

@@ -169,7 +169,7 @@ def json_changed(data: bytes, rng: random.Random) -> bytes:
     """Valid JSON with a value of another type, lost, or out of all proportion."""
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return word_replaced(data, rng)
     spots = _spots(value)
     if not spots:
