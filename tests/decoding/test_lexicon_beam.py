@@ -142,6 +142,9 @@ def test_bad_models_are_refused(tmp_path, capfd):
     (tmp_path / "broken.arpa").write_text("this is text\n", encoding="utf-8")
     with pytest.raises(UserError, match="KenLM cannot read"):
         load_kenlm(tmp_path / "broken.arpa", ["A"])
+    (tmp_path / "broken.arpa").write_bytes(b"\\data\\\nngram 1=1\n\n\\1-grams:\n\xbc\xff\n")
+    with pytest.raises(UserError, match="KenLM cannot read"):  # its message quotes the bytes
+        load_kenlm(tmp_path / "broken.arpa", ["A"])
 
 
 @pytest.mark.parametrize("bad", [{"beam": 0}, {"beam_threshold": 0.0}, {"beam_tokens": -1}])

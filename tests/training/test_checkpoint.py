@@ -162,6 +162,7 @@ def small() -> dict:
         ("config", []),
         ("config", {**SMALL, "phone2unit": 3}),
         ("config", {**SMALL, "phone2unit": {"dim": 2**31}}),
+        ("config", {**SMALL, "phone2unit": {"encoder_layers": -1}}),
         ("config", {**SMALL, "phone2unit": {"encoder_layers": 2**31}}),
         ("config", {**SMALL, "phone2unit": {**SMALL["phone2unit"], "dim": 65536}}),
         ("model", []),
@@ -188,3 +189,14 @@ def test_damaged_pickles_are_refused(tmp_path, stream: bytes) -> None:
     path.write_bytes(stream)
     with pytest.raises(UserError, match="x.pt: not a readable checkpoint"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("size", [1, 10, 21, 22, 100, 1000])
+def test_files_cut_short_are_named(tmp_path, size: int) -> None:
+    """Before the end of a short archive torch fails as an OSError without a name."""
+    torch.save(small(), tmp_path / "x.pt")
+    data = (tmp_path / "x.pt").read_bytes()
+    for part in (data[:size], data[-size:], b"PK\x03\x04" * (size // 4)):
+        (tmp_path / "x.pt").write_bytes(part)
+        with pytest.raises(UserError, match="x.pt: not a readable checkpoint"):
+            checkpoint.load(tmp_path / "x.pt")
