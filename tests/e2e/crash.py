@@ -226,7 +226,7 @@ class Crasher:
             self._confirm(event)
             if event.begins:
                 current, until = event, self._instant(event, run)
-            elif event.ends and until is not None:
+            elif until is not None or not event.ends:  # ended before its kill, or up to date
                 self.missed += self.owed[event.index]
                 self.owed[event.index], current, until = 0, None, None
 

@@ -1,17 +1,18 @@
 """What a recipe leaves on disk: compared between two runs, and looked at for anything half-written.
 
 Times of the clock differ between two runs and nothing else may: files that hold some are compared
-without them (`masked`), files that are nothing but an account of a run are named and left out
-(`ACCOUNTS`).
+without them (`masked`; a digest of a checkpoint that holds some counts as its name), files that are
+nothing but an account of a run are named and left out (`ACCOUNTS`).
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,21 @@ def account_of(name: str) -> str:
 # ---- comparison
 
 
-def without_clock(value: Any) -> Any:
-    """JSON without the keys of CLOCK, at any depth."""
+def without_clock(value: Any, known: Mapping[str, str]) -> Any:
+    """Plain values without the keys of CLOCK, and with `known` words replaced, at any depth."""
     if isinstance(value, dict):
-        return {key: without_clock(item) for key, item in value.items() if key not in CLOCK}
-    if isinstance(value, list):
-        return [without_clock(item) for item in value]
-    return value
+        return {
+            known.get(key, key): without_clock(item, known)
+            for key, item in value.items()
+            if key not in CLOCK
+        }
+    if isinstance(value, list | tuple):
+        return [without_clock(item, known) for item in value]
+    return known.get(value, value) if isinstance(value, str) else value
 
 
 def same_payload(first: Any, second: Any) -> bool:
-    """Whether two checkpoints hold the same tensors, bit for bit, and the same plain values."""
+    """Whether two values hold the same tensors, bit for bit, and the same plain values."""
     import torch
 
     if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor):
@@ -72,47 +77,53 @@ def same_payload(first: Any, second: Any) -> bool:
             and first.contiguous().numpy().tobytes() == second.contiguous().numpy().tobytes()
         )
     if isinstance(first, dict) and isinstance(second, dict):
-        keys = [key for key in first if key not in CLOCK]
-        return keys == [key for key in second if key not in CLOCK] and all(
-            same_payload(first[key], second[key]) for key in keys
+        return first.keys() == second.keys() and all(
+            same_payload(first[key], second[key]) for key in first
         )
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
         return len(first) == len(second) and all(map(same_payload, first, second))
     return type(first) is type(second) and (first == second or first != first and second != second)
 
 
-def _checkpoints(first: Path, second: Path) -> bool:
+def _checkpoint(path: Path, known: Mapping[str, str]) -> Any:
     import torch
 
-    one, two = (torch.load(path, weights_only=True) for path in (first, second))
-    return same_payload(one, two)
+    return without_clock(torch.load(path, weights_only=True), known)
 
 
-def _json(first: Path, second: Path) -> bool:
-    one, two = (json.loads(path.read_text(encoding="utf-8")) for path in (first, second))
-    return bool(without_clock(one) == without_clock(two))
+def _json(path: Path, known: Mapping[str, str]) -> Any:
+    return without_clock(json.loads(path.read_text(encoding="utf-8")), known)
 
 
-def _json_lines(first: Path, second: Path) -> bool:
-    one, two = (
-        [without_clock(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        for path in (first, second)
-    )
-    return one == two
+def _cache(path: Path, known: Mapping[str, str]) -> Any:
+    """Trials of a search; their key is a digest of digests, which are compared where they stand."""
+    return _json(path, known)["trials"]
 
 
-def _report(first: Path, second: Path) -> bool:
-    one, two = (REPORT_TIMES.sub("-", path.read_text(encoding="utf-8")) for path in (first, second))
-    return one == two
+def _json_lines(path: Path, known: Mapping[str, str]) -> Any:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [without_clock(json.loads(line), known) for line in lines]
 
 
-#: How files that hold clock times are compared without them.
-MASKED: dict[str, Callable[[Path, Path], bool]] = {
-    r"\.pt$": _checkpoints,
+def _report(path: Path, known: Mapping[str, str]) -> str:
+    text = REPORT_TIMES.sub("-", path.read_text(encoding="utf-8"))
+    return re.sub(r"[0-9a-f]{64}", lambda found: known.get(found[0], found[0]), text)
+
+
+#: What files hold besides clock times. JSON tells digests of checkpoints, which hold some.
+CONTENT: dict[str, Callable[[Path, Mapping[str, str]], Any]] = {
+    r"\.pt$": _checkpoint,
     r"(^|/)metrics\.jsonl$": _json_lines,
-    r"(^|/)(run|summary)\.json$": _json,
+    r"(^|/)tuned\.cache\.json$": _cache,
+    r"\.json$": _json,
     r"(^|/)report/.*\.(html|md)$": _report,
 }
+
+
+def _known(files: Mapping[str, Path]) -> dict[str, str]:
+    """Digests of checkpoints -> their names."""
+    names = [name for name in files if name.endswith(".pt")]
+    return {hashlib.sha256(files[name].read_bytes()).hexdigest(): name for name in names}
 
 
 @dataclass
@@ -139,6 +150,7 @@ def compare(undisturbed: Path, other: Path) -> Comparison:
     """Every output of two runs made at the same path, the first one moved away since."""
     result = Comparison()
     first, second = files_of(undisturbed), files_of(other)
+    known = _known(first), _known(second)
     for name in sorted({*first, *second}):
         kind = account_of(name)
         if kind:
@@ -150,8 +162,10 @@ def compare(undisturbed: Path, other: Path) -> Comparison:
         elif first[name].read_bytes() == second[name].read_bytes():
             result.identical.append(name)
         else:
-            rule = next((rule for rule in MASKED if re.search(rule, name)), None)
-            equal = rule is not None and MASKED[rule](first[name], second[name])
+            read = next((CONTENT[rule] for rule in CONTENT if re.search(rule, name)), None)
+            equal = read is not None and same_payload(
+                read(first[name], known[0]), read(second[name], known[1])
+            )
             (result.masked if equal else result.differing).append(name)
     return result
 

@@ -20,7 +20,10 @@ from pylib.corpus.atomic import write_text
 
 Row = dict[str, Any]
 MUTATION = ("reader", "mutations", "accepted", "refused", "defects", "slowest_s")
-CRASH = ("recipe", "kills", "restarts", "compared", "identical", "differing", "seconds")
+CRASH = (
+    "recipe", "kills", "restarts", "compared", "byte for byte", "but for times", "differing",
+    "seconds",
+)  # fmt: skip
 LISTED = {
     "differing": "Different from the undisturbed run",
     "missing": "Only in the undisturbed run",
@@ -74,16 +77,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def crash_part(rows: list[Row]) -> str:
     """The table of kills and, recipe by recipe, what lies behind a row."""
     cells = [
-        [row["recipe"], row["kills"], row["restarts"], row["compared"], same(row), bad(row),
-         row["seconds"]]
+        [row["recipe"], row["kills"], row["restarts"], row["compared"], row["identical"],
+         len(row["equal_but_for_times"]), bad(row), row["seconds"]]
         for row in rows
     ]  # fmt: skip
     return "\n".join([ABOUT_CRASHES, table(CRASH, cells), *map(details, rows)])
-
-
-def same(row: Row) -> int:
-    """How many outputs are the same: byte for byte, or but for clock times."""
-    return int(row["identical"]) + len(row["equal_but_for_times"])
 
 
 def bad(row: Row) -> int:
@@ -100,22 +98,28 @@ def details(row: Row) -> str:
         "",
         f"{row['date']}, revision {row['commit']}, seed {row['seed']}"
         + (f", options `{' '.join(row['options'])}`" if row["options"] else "")
-        + f"; {row['stages']} stage calls, {row['processor_seconds_undisturbed']} s of processor "
-        "time undisturbed.",
+        + f"; {row['stages']} stage calls{work(row)}.",
         "",
         f"- Kills by stage: {killed}. Not counted, as the stage had just ended: "
         f"{row['not_counted']}.",
         f"- The same command afterwards: "
         f"{'everything is up to date' if row['up_to_date_afterwards'] else 'had work to do'}.",
         f"- Byte for byte the same: {row['identical']} files.",
-        f"- The same but for clock times and memory, which they hold: "
+        f"- The same but for clock times, memory and digests of files that hold such: "
         f"{names(row['equal_but_for_times'])}.",
         f"- Not compared, accounts of the run itself (files of the undisturbed run): {left}.",
     ]
     lines += [f"- {title}: {names(row[key])}." for key, title in LISTED.items()]
+    lines += [f"- Note: {row['note']}"] if "note" in row else []
     if row["failed"]:
         lines += ["- Ended before its end:", "", "```", row["failed"].rstrip(), "```"]
     return "\n".join([*lines, ""])
+
+
+def work(row: Row) -> str:
+    """What the undisturbed run took, where it was measured."""
+    seconds = row["processor_seconds_undisturbed"]
+    return "" if seconds is None else f", {seconds} s of processor time undisturbed"
 
 
 def names(items: Sequence[str]) -> str:

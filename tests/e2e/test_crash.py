@@ -166,7 +166,7 @@ def test_a_careless_writer_is_found_out(careful: bool, tmp_path: Path) -> None:
     assert row["compared"] == 3 and bool(crash.faults(row)) != careful, crash.faults(row)
     (tmp_path / "row.json").write_text(json.dumps({"kind": "crash", **row}), encoding="utf-8")
     page = reliability.page([tmp_path / "row.json"])
-    assert "| two | 6 |" in page and ("result.json: JSONDecodeError" in page) != careful
+    assert "| two | 6 |" in page and ("json: JSONDecodeError" in page) != careful
 
 
 def test_a_table_of_damaged_inputs_is_added_up(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_jump_of_the_clock_makes_nothing_stale(days: int, bench: Bench) -> Non
     touch_all(bench.exp, ["*"], time.time() + 86400 * days)
     assert "everything is up to date" in bench.goes_on()
     # what is made now is older, or newer, than what it is made of
-    shutil.rmtree(bench.exp / "kmeans_it1")
+    (bench.exp / "kmeans_it1" / "centroids.npy").unlink()
     assert "kmeans_it1/centroids.npy is missing" in bench.goes_on()
 
 
