@@ -60,8 +60,9 @@ def main(argv: list[str]) -> int:
     if missing:
         listed = "\n".join(f"  {utt}" for utt in missing)
         print(
-            f"score_wer: {len(missing)} utterances have no hypothesis (all their words counted "
-            f"as deleted; {scoring}/missing):\n{listed}",
+            f"score_wer: {args.decode_dir}/hyp: {len(missing)} utterances have no hypothesis (all "
+            f"their words counted as deleted; {scoring}/missing): decode them, or say --partial\n"
+            f"{listed}",
             file=sys.stderr,
         )
         return 0 if args.partial else 1

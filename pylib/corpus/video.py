@@ -85,7 +85,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     try:
         with av.open(name) as container:
             yield container
-    except (av.error.FFmpegError, IsADirectoryError) as error:
+    except (av.error.FFmpegError, IsADirectoryError, UnicodeDecodeError) as error:
+        # UnicodeDecodeError: names and remarks in its header are damaged.
         what = str(getattr(error, "strerror", None) or error)
         raise UserError(
             f"{name}: not readable as video ({what}): copy it again, or leave it out"
@@ -96,8 +97,14 @@ def _video_stream(container: Any, name: str) -> Any:
     if not container.streams.video:
         raise UserError(f"{name}: holds no video stream: leave it out")
     stream = container.streams.video[0]
+    _require_codec(stream, name)
     stream.codec_context.thread_count = 1  # jobs are parallel, a decoder need not be
     return stream
+
+
+def _require_codec(stream: Any, name: str) -> None:
+    if stream.codec_context is None:
+        raise UserError(f"{name}: its codec is unknown: copy it again, or leave it out")
 
 
 def _origin(container: Any) -> Fraction:
@@ -164,6 +171,8 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     with _opened(name) as container:
         stream = _video_stream(container, name)
         sound = container.streams.audio[0] if container.streams.audio else None
+        if sound is not None:
+            _require_codec(sound, name)
         times, end, heard = _read_packets(container, stream, sound, name)
         origin = _origin(container)
         first = _first_frame(container, stream, name)
@@ -334,6 +343,7 @@ def read_audio(path: str | os.PathLike[str], rate: int = 16000) -> Samples:
         if not container.streams.audio:
             raise UserError(f"{name}: has no sound: leave it out")
         stream = container.streams.audio[0]
+        _require_codec(stream, name)
         origin, file_rate = _origin(container), int(stream.rate)
         convert = av.AudioResampler(format="fltp")
         place = None

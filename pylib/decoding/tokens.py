@@ -78,4 +78,7 @@ def read_tokens(path: str | Path, blank: int = 0) -> Tokens:
                 "dump the log-probabilities again"
             )
         symbols.append(fields[0])
-    return Tokens(tuple(symbols), blank)
+    try:
+        return Tokens(tuple(symbols), blank)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -108,7 +108,13 @@ def load_system(
     sizes = len(payload.get("vocab") or ()), payload.get("rows", 0)
     _require_size(config, payload["model"], str(path))
     with torch.device("meta"):  # sizes that the weights do not have are found without memory
-        _check_weights(build_system(config, *sizes).state_dict(), payload["model"], str(path))
+        try:
+            fresh = build_system(config, *sizes)
+        except (AssertionError, RuntimeError, TypeError, OverflowError) as error:
+            raise UserError(
+                f"{path}: its configuration makes no model ({error}): use another one"
+            ) from None
+        _check_weights(fresh.state_dict(), payload["model"], str(path))
     system = build_system(config, *sizes)
     restore(system, payload["model"], str(path))
     return system.to(device).eval(), config, payload

@@ -44,11 +44,11 @@ class Subwords:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=self.model)
             count = self._processor.get_piece_size()
-        except (RuntimeError, OSError):
+            self.pieces = tuple(self._processor.id_to_piece(i) for i in range(count))
+        except (RuntimeError, OSError, UnicodeDecodeError):  # the last: of damaged pieces
             count = 0
         if not count:
             raise UserError(f"{where}: not a SentencePiece model: make it with train_subwords.sh")
-        self.pieces = tuple(self._processor.id_to_piece(i) for i in range(count))
         if self.pieces[: len(SPECIALS)] != SPECIALS:
             raise UserError(
                 f"{where}: begins with {' '.join(self.pieces[:4])}, {' '.join(SPECIALS)} expected: "

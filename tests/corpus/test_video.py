@@ -212,3 +212,12 @@ def test_sound_without_video(tmp_path):
 
 def test_the_helper_tells_numbers():
     assert number_of(marked(7)[..., 0]) == 7
+
+
+def test_unknown_codecs_are_refused(tmp_path):
+    path = write_mp4(tmp_path / "a.mp4", 10, chirp(0.4))
+    data = path.read_bytes()
+    assert b"avc1" in data
+    path.write_bytes(data.replace(b"avc1", b"zzzz"))
+    with pytest.raises(UserError, match="a.mp4: .*: .*leave it out"):
+        probe(path)

@@ -160,7 +160,7 @@ def _place(error: BaseException) -> str:
 def _unclear(message: str) -> str:
     """What a refusal lacks: the name of a file, and `where: what: how to fix`."""
     first = message.split("\n")[0]
-    if not re.search(r"(^|[^\w])ex([/:,]|$)|\b(key|utterance) '", message):
+    if not re.search(r"(^|[^\w])ex([/:,\s]|$)|\b(key|utterance) '", message):
         return f"the refusal names no file and no key: {first[:200]}"
     if first.count(": ") < 2:
         return f"the refusal is not 'where: what: how to fix': {first[:200]}"

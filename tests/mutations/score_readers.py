@@ -168,7 +168,7 @@ READERS = (
     Reader("noise lists", "noise of finite samples",
            make_noise, read_noise, check_noise, ("babble.test.scp", "music.test.scp")),
     Reader("hypotheses", "finite rates, which can be read back",
-           make_hypotheses, score, check_score, HYP, ("ex/exp/decode_d/scoring/",)),
+           make_hypotheses, score, check_score, HYP, ("ex/exp/decode_d/scoring/",), True),
     Reader("scores", "two finite rates, totals as in the list of utterances",
            make_scores, collect_scores, check_rows,
            tuple(f"exp/decode_d/scoring/{name}" for name in SCORED)),

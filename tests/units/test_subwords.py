@@ -89,3 +89,12 @@ def test_step_reads_data_directories_and_texts(tmp_path: Path) -> None:
     (data / "text").unlink()
     with pytest.raises(UserError, match="transcripts"):
         train_subwords.main([str(data), str(tmp_path / "three")])
+
+
+def test_damaged_pieces_are_refused() -> None:
+    """A model whose pieces are no text opens, and failed on the first look at them."""
+    model = bytearray(train(TEXT, 40))
+    place = model.index(SPACE.encode())
+    model[place : place + 3] = b"\xff\xff\xff"
+    with pytest.raises(UserError, match="spm.model: not a SentencePiece model"):
+        Subwords(bytes(model))
