@@ -268,6 +268,11 @@ def read_kenlm() -> Any:
     return total + lm.finish(state)[1]
 
 
+def is_log_probability(value: Any) -> str:
+    """What is wrong with a log probability. KenLM takes a number too small for it as impossible."""
+    return "" if isinstance(value, float) and value < float("inf") else f"log probability {value}"
+
+
 def make_kmeans() -> None:
     from pylib.units import kmeans_model
     from pylib.units.kmeans import FitOptions, FitResult
@@ -333,8 +338,8 @@ READERS = (
            make_arpa, _read_arpa("lm.arpa"), is_finite, ("lm.arpa",)),
     Reader("ARPA gzip", "finite log probability of a sentence",
            make_arpa, _read_arpa("lm.arpa.gz"), is_finite, ("lm.arpa.gz",)),
-    Reader("KenLM", "finite log probability of a sentence",
-           make_lm_dir, read_kenlm, is_finite, ("lm/lm.arpa", "lm/lm.arpa", "lm/lm.json")),
+    Reader("KenLM", "log probability of a sentence; -inf where a number says that it cannot be",
+           make_lm_dir, read_kenlm, is_log_probability, ("lm/lm.arpa", "lm/lm.arpa", "lm/lm.json")),
     Reader("k-means", "the centroids that the description was written for",
            make_kmeans, read_kmeans, check_kmeans, ("kmeans.json", "centroids.npy")),
     Reader("subwords", "ids within the vocabulary, our special pieces",
