@@ -5,15 +5,12 @@ One utterance at a time, as in `extract.py`: features do not depend on what else
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from pylib.corpus.atomic import sha256_file
 from pylib.corpus.errors import UserError
@@ -22,7 +19,8 @@ from pylib.nn.av_encoder import AVEncoder
 from pylib.nn.modal_batch import ModalBatch
 from pylib.training.av_reader import RATE, AVReader
 from pylib.training.checkpoint import load_system
-from pylib.training.extract import LayerExtractor, Loaded, Matrix, keeper, pick_device
+from pylib.training.extract import LayerExtractor, Loaded, pick_device
+from pylib.training.layers import Layers, Matrix
 
 LAYER_CONVENTION = (
     "0 = input of the first block (positions added); l = output of block l without the network's "
@@ -38,7 +36,7 @@ MODALITIES: dict[str, tuple[str, ...]] = {
 _FILES = {"audio": "logfbank", "video": "mouth", "phone": "phones"}
 
 
-class AVLayerExtractor:
+class AVLayerExtractor(Layers):
     """Reads a data directory through the encoder of a checkpoint of VATLM or seq2seq.
 
     Attributes:
@@ -113,12 +111,6 @@ class AVLayerExtractor:
             self.streams = MODALITIES[self.modality]
         self._reader(self.streams)
 
-    def over(self, data: str | os.PathLike[str]) -> AVLayerExtractor:
-        """The same model over another data directory; the weights are shared."""
-        other = copy.copy(self)
-        other._open(Path(data))
-        return other
-
     @property
     def tables(self) -> list[str]:
         """Tables of the data directory that decide the features."""
@@ -149,13 +141,6 @@ class AVLayerExtractor:
             "modality": self.modality,
         }
 
-    def require_layer(self, layer: int) -> None:
-        """Refuse a layer that the model does not have (UserError)."""
-        if not 0 <= layer <= self.layers:
-            raise UserError(
-                f"layer {layer}: {self._checkpoint} has layers 0 to {self.layers}: choose one"
-            )
-
     def read(self, utt: str, layer: int) -> Matrix:
         """Features (T, D) float32 of one layer of an utterance at 25 Hz.
 
@@ -177,28 +162,9 @@ class AVLayerExtractor:
             layers: which.
             modalities: streams to read (`audio`, `video`, `phone`); by default `streams`.
         """
-        for layer in layers:
-            self.require_layer(layer)
-        seen: dict[int, Tensor] = {}
-
-        def keep_input(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            seen[0] = args[0]
-
-        blocks = self.encoder.context.blocks[: max(layers)]
-        hooks = []
-        if len(blocks):
-            hooks.append(blocks[0].register_forward_pre_hook(keep_input))
-        for number, block in enumerate(blocks, 1):
-            hooks.append(block.register_forward_hook(keeper(seen, number)))
         streams = self.streams if modalities is None else tuple(modalities)
-        try:
-            with torch.inference_mode():
-                last, _ = self.encoder.extract(self._batch(utt, streams), max(layers))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        seen[max(layers)] = last
-        return [self._matrix(seen[layer], utt, layer) for layer in layers]
+        batch = self._batch(utt, streams)
+        return self._collect(utt, layers, lambda last: self.encoder.extract(batch, last)[0])
 
     def _reader(self, streams: Sequence[str]) -> AVReader:
         key = tuple(sorted(streams))
@@ -215,15 +181,6 @@ class AVLayerExtractor:
 
     def _batch(self, utt: str, streams: Sequence[str]) -> ModalBatch:
         return self._reader(streams).batch([utt]).to(self.device)
-
-    def _matrix(self, hidden: Tensor, utt: str, layer: int) -> Matrix:
-        matrix: Matrix = hidden[0].float().cpu().numpy()
-        if not np.isfinite(matrix).all():
-            raise UserError(
-                f"utterance '{utt}': layer {layer} of {self._checkpoint} gives NaN or infinite "
-                "values: the model has diverged, use an earlier checkpoint"
-            )
-        return matrix
 
 
 def open_extractor(

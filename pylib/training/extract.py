@@ -6,17 +6,14 @@ on how the work is split over jobs.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pylib.corpus.atomic import sha256_file
 from pylib.corpus.datadir import DataDir
@@ -26,8 +23,8 @@ from pylib.nn.encoder import Encoder
 from pylib.training.checkpoint import load_system
 from pylib.training.config import TrainConfig
 from pylib.training.inputs import InputReader
+from pylib.training.layers import Layers, Matrix
 
-Matrix = npt.NDArray[np.float32]
 Loaded = tuple[nn.Module, TrainConfig, dict[str, Any]]
 
 LAYER_CONVENTION = (
@@ -36,7 +33,7 @@ LAYER_CONVENTION = (
 )
 
 
-class LayerExtractor:
+class LayerExtractor(Layers):
     """Reads a data directory through the encoder of a checkpoint.
 
     Attributes:
@@ -78,9 +75,9 @@ class LayerExtractor:
         self._checkpoint = Path(checkpoint)
         self.layers = config.encoder.layers
         self.rate = float(encoder.frame_rate)
-        self._open(data)
+        self._open(Path(data))
 
-    def _open(self, data: str | os.PathLike[str]) -> None:
+    def _open(self, data: Path) -> None:
         config = self._config
         self._reader = InputReader(
             DataDir.load(data),
@@ -89,12 +86,6 @@ class LayerExtractor:
             features=config.reading.features,
         )
         self.utts = self._reader.data.utts
-
-    def over(self, data: str | os.PathLike[str]) -> LayerExtractor:
-        """The same model over another data directory; the weights are shared."""
-        other = copy.copy(self)
-        other._open(data)
-        return other
 
     @property
     def tables(self) -> list[str]:
@@ -124,13 +115,6 @@ class LayerExtractor:
             "input_normalised": self._config.reading.normalise,
         }
 
-    def require_layer(self, layer: int) -> None:
-        """Refuse a layer that the model does not have (UserError)."""
-        if not 0 <= layer <= self.layers:
-            raise UserError(
-                f"layer {layer}: {self._checkpoint} has layers 0 to {self.layers}: choose one"
-            )
-
     def read(self, utt: str, layer: int) -> Matrix:
         """Features (T, D) float32 of one layer of an utterance.
 
@@ -144,27 +128,8 @@ class LayerExtractor:
 
     def read_layers(self, utt: str, layers: Sequence[int]) -> list[Matrix]:
         """Features (T, D) of several layers of an utterance, from one forward pass."""
-        for layer in layers:
-            self.require_layer(layer)
-        seen: dict[int, Tensor] = {}
-
-        def keep_input(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            seen[0] = args[0]
-
-        blocks = self.encoder.context.blocks[: max(layers)]
-        hooks = []
-        if len(blocks):
-            hooks.append(blocks[0].register_forward_pre_hook(keep_input))
-        for number, block in enumerate(blocks, 1):
-            hooks.append(block.register_forward_hook(keeper(seen, number)))
-        try:
-            with torch.inference_mode():
-                last, _ = self.encoder.extract(self._batch(utt), max(layers))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        seen[max(layers)] = last
-        return [self._matrix(seen[layer], utt, layer) for layer in layers]
+        batch = self._batch(utt)
+        return self._collect(utt, layers, lambda last: self.encoder.extract(batch, last)[0])
 
     def _batch(self, utt: str) -> Batch:
         frames = self._reader.frames(self._reader.lengths[utt])
@@ -176,24 +141,6 @@ class LayerExtractor:
         value = torch.from_numpy(self._reader.read(utt))[None]
         batch = Batch(inputs=value, input_lengths=torch.tensor([value.shape[1]]), utts=(utt,))
         return batch.to(self.device)
-
-    def _matrix(self, hidden: Tensor, utt: str, layer: int) -> Matrix:
-        matrix: Matrix = hidden[0].float().cpu().numpy()
-        if not np.isfinite(matrix).all():
-            raise UserError(
-                f"utterance '{utt}': layer {layer} of {self._checkpoint} gives NaN or infinite "
-                "values: the model has diverged, use an earlier checkpoint"
-            )
-        return matrix
-
-
-def keeper(seen: dict[int, Tensor], number: int) -> Any:
-    """A forward hook that keeps the output of a block under its number."""
-
-    def keep(_module: nn.Module, _args: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        seen[number] = output[0]
-
-    return keep
 
 
 def pick_device(name: str) -> str:
