@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import os
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NamedTuple, Protocol
 
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, UsageError
+
+# Of the environment, what a job needs on another machine or in a scheduler's hands.
+_CARRIED = ("PATH", "PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS", "VIRTUAL_ENV", "HOME")
+
+
+class Signalled(Exception):
+    """INT or TERM arrived while jobs were waited for."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise Signalled(number)
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """INT and TERM raise Signalled for the duration."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = [signal.signal(number, _raise) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, old, strict=True):
+            signal.signal(number, handler)
+
+
+def carried() -> list[str]:
+    """``NAME=value`` words, quoted for the shell, of the environment that a job elsewhere needs."""
+    names = [name for name in os.environ if name in _CARRIED or name.startswith("TRIVIUM_")]
+    return [f"{name}={shlex.quote(os.environ[name])}" for name in sorted(names)]
 
 
 class Progress(NamedTuple):

@@ -12,15 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
 
 from pylib.jobs import logfile, task
-from pylib.jobs.backend import Backend, Progress
+from pylib.jobs.backend import Backend, Progress, Signalled, signals_raised
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, UsageError, bytes_of
 
-# Of the environment, what a job needs on another machine or in a scheduler's hands.
-CARRIED = ("PATH", "PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS", "VIRTUAL_ENV", "HOME")
 MEMORY_SHARE = 0.9  # of the available memory that jobs may ask for together
 
 
@@ -91,15 +88,6 @@ def slots(array: Array, devices: list[str]) -> int:
     return max(1, min(limits))
 
 
-class _Signalled(Exception):
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    raise _Signalled(number)
-
-
 class Local:
     """Jobs as children of this process. See :class:`pylib.jobs.backend.Backend`."""
 
@@ -123,21 +111,18 @@ class Local:
         description = task.describe(array, queue, tied=True)
         waiting = list(ids)
         begin = time.monotonic()
-        old = [signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            while waiting or self.running:
-                while waiting and len(self.running) < limit:
-                    self._start(array, waiting.pop(0), description, free)
-                self._reap(array, queue, free)
-                watch(self._progress(len(ids), time.monotonic() - begin, limit))
-                if len(self.running) == limit or not waiting:
-                    time.sleep(0.02 if time.monotonic() - begin < 2 else 0.1)
-        except _Signalled as signalled:
-            self._stop(array, queue)
-            raise SystemExit(128 + signalled.number) from None
-        finally:
-            for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
-                signal.signal(number, handler)
+        with signals_raised():
+            try:
+                while waiting or self.running:
+                    while waiting and len(self.running) < limit:
+                        self._start(array, waiting.pop(0), description, free)
+                    self._reap(array, queue, free)
+                    watch(self._progress(len(ids), time.monotonic() - begin, limit))
+                    if len(self.running) == limit or not waiting:
+                        time.sleep(0.02 if time.monotonic() - begin < 2 else 0.1)
+            except Signalled as signalled:
+                self._stop(array, queue)
+                raise SystemExit(128 + signalled.number) from None
         return self.codes
 
     def limit(self, array: Array, devices: list[str]) -> int:

@@ -9,22 +9,23 @@ reported by the scheduler's own word and gets the footer that it could not write
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import NamedTuple, Protocol
 
 from pylib.jobs import logfile, task
-from pylib.jobs.backend import Progress
+from pylib.jobs.backend import Progress, Signalled, carried, signals_raised
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array
-from pylib.jobs.local import CARRIED
 
 PATIENCE = 30.0  # seconds from a job's end to its rc file, at most (network file systems)
 FIRST_POLL, LAST_POLL = 2.0, 15.0  # seconds between two questions to the scheduler, growing
+TIMEOUT = 60.0  # seconds a program of the scheduler may take
 SILENCE = 60.0  # seconds without an answer of the scheduler before people are told
 
 # How a job ended that left no rc file -> its code of exit; anything else is 1.
@@ -49,6 +50,48 @@ class SubmitError(Exception):
     """The scheduler refused the jobs; the text is its own, with what to do."""
 
 
+def submit(line: list[str], answer: str, conf_name: str) -> str:
+    """Run a program that submits.
+
+    Args:
+        line: its words.
+        answer: pattern of what it prints; the first group is the id.
+        conf_name: the site's conf file, for messages.
+
+    Raises:
+        SubmitError: no such program, no answer in time, or refused.
+    """
+    try:
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError:
+        raise SubmitError(
+            f"{line[0]}: no such program: is it the scheduler of this machine? "
+            "local/check_cluster.sh looks, CMD_BACKEND=local needs none"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise SubmitError(f"{line[0]} gave no answer within {TIMEOUT:.0f} s") from None
+    found = re.search(answer, done.stdout, re.M)
+    if done.returncode or found is None:
+        told = (done.stderr or done.stdout).strip() or f"code {done.returncode}"
+        raise SubmitError(
+            f"{line[0]} refused the jobs: {told}: the options come from --config or "
+            f"conf/{conf_name} (see local/conf/{conf_name}.example); submitted: {' '.join(line)}"
+        )
+    return found[1]
+
+
+def ask(line: list[str]) -> subprocess.CompletedProcess[str] | None:
+    """Run a program of the scheduler; None where it is missing or does not answer in time."""
+    try:
+        return subprocess.run(
+            line, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
 class Scheduler(Protocol):
     """A front end. ``index`` counts the jobs of one submission from 1."""
 
@@ -68,15 +111,6 @@ class Scheduler(Protocol):
     def cancel(self, handles: list[str]) -> None:
         """Cancel everything submitted under these ids."""
         ...
-
-
-class _Signalled(Exception):
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    raise _Signalled(number)
 
 
 class Scheduled:
@@ -101,30 +135,39 @@ class Scheduled:
         """Submit and wait; on INT or TERM cancel everything, then leave with 128 + signal."""
         description = task.describe(array, queue, tied=False, scheduler=self.scheduler.name)
         handles: list[str] = []
-        old = [signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            size = self.scheduler.largest
-            for first in range(0, len(ids), size):
-                part = ids[first : first + size]
-                script = write_script(queue, description, part, first // size)
-                name = os.path.basename(array.log).removesuffix(".log")
-                handle = self.scheduler.submit(script, name, len(part), array, conf, queue)
-                handles.append(handle)
-                for index, job in enumerate(part, 1):
-                    self.place[handle, index] = job
-                    self.where[job] = (handle, index)
-            self._wait(array, ids, handles, queue, watch)
-        except _Signalled as signalled:
-            self._stop(array, ids, handles, queue)
-            raise SystemExit(128 + signalled.number) from None
-        except SubmitError:
-            if handles:
-                self.scheduler.cancel(handles)
-            raise
-        finally:
-            for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
-                signal.signal(number, handler)
+        with signals_raised():
+            try:
+                self._submit(array, ids, conf, queue, description, handles)
+                self._wait(array, ids, handles, queue, watch)
+            except Signalled as signalled:
+                self._stop(array, ids, handles, queue)
+                raise SystemExit(128 + signalled.number) from None
+            except SubmitError:
+                if handles:
+                    self.scheduler.cancel(handles)
+                raise
         return self.codes
+
+    def _submit(
+        self,
+        array: Array,
+        ids: list[int],
+        conf: Conf | None,
+        queue: str,
+        description: str,
+        handles: list[str],
+    ) -> None:
+        """Submit the jobs in arrays of at most `largest`; their ids are appended to `handles`."""
+        size = self.scheduler.largest
+        name = os.path.basename(array.log).removesuffix(".log")
+        for first in range(0, len(ids), size):
+            part = ids[first : first + size]
+            script = write_script(queue, description, part, first // size)
+            handle = self.scheduler.submit(script, name, len(part), array, conf, queue)
+            handles.append(handle)
+            for index, job in enumerate(part, 1):
+                self.place[handle, index] = job
+                self.where[job] = (handle, index)
 
     def _wait(
         self,
@@ -247,8 +290,7 @@ def write_script(queue: str, description: str, ids: list[int], part: int) -> str
     gets the signals that the scheduler sends to the batch shell. What a job needs of the
     environment is said here, because a site's options may drop all of it.
     """
-    names = [name for name in os.environ if name in CARRIED or name.startswith("TRIVIUM_")]
-    exports = [f"export {name}={shlex.quote(os.environ[name])}" for name in sorted(names)]
+    exports = [f"export {word}" for word in carried()]
     numbers = " ".join(map(str, ids))
     lines = [
         "#!/usr/bin/env bash",

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import getpass
 import re
-import subprocess
 
 from pylib.jobs.backend import Backend
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, bytes_of, seconds_of
-from pylib.jobs.scheduler import Scheduled, State, SubmitError
-
-_TIMEOUT = 60.0  # seconds a command of SGE may take
+from pylib.jobs.scheduler import Scheduled, State, SubmitError, ask, submit
 
 
 def options_of(array: Array) -> list[str]:
@@ -65,45 +62,16 @@ class GridEngine:
                 "sge: a job over several nodes is not supported: use slurm, or one node"
             )
         line = command_line(script, name, count, array, conf, queue)
-        try:
-            done = subprocess.run(
-                line, capture_output=True, text=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL
-            )
-        except FileNotFoundError:
-            raise SubmitError(
-                f"{line[0]}: no such program: is this an SGE machine? local/check_cluster.sh "
-                "looks, CMD_BACKEND=local needs none"
-            ) from None
-        except subprocess.TimeoutExpired:
-            raise SubmitError(f"qsub gave no answer within {_TIMEOUT:.0f} s") from None
-        found = re.search(r"^\s*(\d+)(\.\S+)?\s*$", done.stdout, re.M)
-        if done.returncode or found is None:
-            told = (done.stderr or done.stdout).strip() or f"code {done.returncode}"
-            raise SubmitError(
-                f"qsub refused the jobs: {told}: the options come from --config or "
-                f"conf/queue.conf (see local/conf/queue.conf.example); submitted: {' '.join(line)}"
-            )
-        return found[1]
+        return submit(line, r"^\s*(\d+)(\.\S+)?\s*$", "queue.conf")
 
     def states(self, handles: list[str]) -> dict[tuple[str, int], State] | None:
-        try:
-            done = subprocess.run(
-                ["qstat", "-u", getpass.getuser()], capture_output=True, text=True,
-                timeout=_TIMEOUT, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode:
+        done = ask(["qstat", "-u", getpass.getuser()])
+        if done is None or done.returncode:
             return None
         return parse(done.stdout, set(handles))
 
     def cancel(self, handles: list[str]) -> None:
-        try:
-            subprocess.run(
-                ["qdel", *handles], capture_output=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            pass  # states tell whether they ended
+        ask(["qdel", *handles])  # states tell whether they ended
 
 
 def parse(text: str, handles: set[str]) -> dict[tuple[str, int], State]:

@@ -7,12 +7,11 @@ remembers them; accounting (sacct) is never needed, many sites have none.
 from __future__ import annotations
 
 import re
-import subprocess
 
 from pylib.jobs.backend import Backend
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, bytes_of
-from pylib.jobs.scheduler import Scheduled, State, SubmitError
+from pylib.jobs.scheduler import Scheduled, State, ask, submit
 
 RUNNING = frozenset({"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"})
 WAITING = frozenset(
@@ -25,7 +24,6 @@ NEVER = re.compile(
     r"BadConstraints|AccountNotAllowed|QOSNotAllowed|JobHeldUser|JobHeldAdmin|launch failed"
 )
 SIGNAL_BEFORE = 120  # seconds before the time limit at which a job may save itself
-_TIMEOUT = 60.0  # seconds a command of Slurm may take
 
 
 def options_of(array: Array) -> list[str]:
@@ -73,46 +71,17 @@ class Slurm:
         self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
     ) -> str:
         line = command_line(script, name, count, array, conf, queue)
-        try:
-            done = subprocess.run(
-                line, capture_output=True, text=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL
-            )
-        except FileNotFoundError:
-            raise SubmitError(
-                f"{line[0]}: no such program: is this a Slurm machine? local/check_cluster.sh "
-                "looks, CMD_BACKEND=local needs none"
-            ) from None
-        except subprocess.TimeoutExpired:
-            raise SubmitError(f"sbatch gave no answer within {_TIMEOUT:.0f} s") from None
-        found = re.match(r"\s*(\d+)(;\S+)?\s*$", done.stdout)
-        if done.returncode or found is None:
-            told = (done.stderr or done.stdout).strip() or f"code {done.returncode}"
-            raise SubmitError(
-                f"sbatch refused the jobs: {told}: the options come from --config or "
-                f"conf/slurm.conf; submitted: {' '.join(line)}"
-            )
-        return found[1]
+        return submit(line, r"^\s*(\d+)(;\S+)?\s*$", "slurm.conf")
 
     def states(self, handles: list[str]) -> dict[tuple[str, int], State] | None:
         line = ["squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", ",".join(handles)]
-        try:
-            done = subprocess.run(
-                line, capture_output=True, text=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode and "Invalid job id" not in done.stderr:
+        done = ask(line)
+        if done is None or (done.returncode and "Invalid job id" not in done.stderr):
             return None
         return parse(done.stdout)
 
     def cancel(self, handles: list[str]) -> None:
-        try:
-            subprocess.run(
-                ["scancel", *handles], capture_output=True, timeout=_TIMEOUT,
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired):
-            pass  # states tell whether they ended
+        ask(["scancel", *handles])  # states tell whether they ended
 
 
 def parse(text: str) -> dict[tuple[str, int], State]:

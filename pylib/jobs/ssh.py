@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pylib.jobs import local, logfile, task
-from pylib.jobs.backend import Backend, Progress
+from pylib.jobs.backend import Backend, Progress, carried
 from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, UsageError
 
@@ -90,8 +90,7 @@ class Ssh(local.Local):
         host = self.free.pop(0)
         self.host[job] = host
         self.started[job] = time.monotonic()
-        names = [n for n in os.environ if n in local.CARRIED or n.startswith("TRIVIUM_")]
-        exports = " ".join(f"{name}={shlex.quote(os.environ[name])}" for name in sorted(names))
+        exports = " ".join(carried())
         python, where = shlex.quote(sys.executable), shlex.quote(os.getcwd())
         remote = (
             f"cd {where} && exec env {exports} {python} -S -m pylib.jobs.task "

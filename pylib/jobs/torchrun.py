@@ -1,4 +1,4 @@
-"""The command line of torchrun for a training verb. Nothing here spawns a process of its own.
+"""The command line of torchrun for a training verb, and its run.
 
     python -S -m pylib.jobs.torchrun [--nproc N] [--nodes N] [--rendezvous HOST:PORT] [--id NAME] \\
         [--marker FILE] [--print] -- <module> <arguments>...

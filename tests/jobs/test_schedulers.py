@@ -1,4 +1,4 @@
-"""Slurm and SGE behind the one grammar, before fake schedulers that fail in every known way."""
+"""Slurm, SGE and ssh behind the one grammar, before fakes that fail in every known way."""
 
 from __future__ import annotations
 
@@ -209,6 +209,52 @@ def test_large_arrays_are_cut(site: Site) -> None:
     assert done.returncode == 0, done.stderr
     assert len(site.submitted()) == 3
     assert len(list((site.folder / "log").glob("x.*.log"))) == 5
+
+
+@pytest.fixture
+def hosts(site: Site) -> Site:
+    """Two machines behind a fake ssh that runs the command here, and does not reach `down`."""
+    (site.folder / "bin" / "ssh").write_text(
+        "#!/usr/bin/env bash\nhost=${*: -2:1}\n"
+        '[ "$host" != down ] || { echo "ssh: no route to host" >&2; exit 255; }\n'
+        'echo "$host" >>"$FAKE_DIR/hosts"\nexec bash -c "${*: -1}"\n',
+        encoding="utf-8",
+    )
+    (site.folder / "bin" / "ssh").chmod(0o755)
+    (site.folder / ".queue").mkdir()
+    (site.folder / ".queue" / "machines").write_text("one\ntwo 2  # with two jobs\n")
+    return site
+
+
+def test_ssh_shares_jobs_over_machines(hosts: Site) -> None:
+    words = ["JOB=1:5", "log/x.JOB.log", "bash", "-c", "sleep 0.3; exit $((JOB == 4 ? 3 : 0))"]
+    code, told = hosts.run("ssh", *words)
+    assert code == 1 and "1 / 5 failed" in told and "JOB 4 (code 3)" in told
+    used = (hosts.folder / "state" / "hosts").read_text().split()
+    assert len(used) == 5 and set(used) == {"one", "two"}
+
+
+def test_a_machine_that_ssh_does_not_reach_is_told(hosts: Site) -> None:
+    (hosts.folder / ".queue" / "machines").write_text("down\n")
+    code, told = hosts.run("ssh", "log/x.log", "true")
+    assert code == 1 and "no route to host" in told and "Traceback" not in told
+    assert logfile.end(str(hosts.folder / "log/x.log")).code == 255
+    (hosts.folder / ".queue" / "machines").write_text("one two three\n")
+    code, told = hosts.run("ssh", "log/x.log", "true")
+    assert code == 2 and ".queue/machines:1" in told
+
+
+def test_a_signal_ends_jobs_on_other_machines(hosts: Site) -> None:
+    process = hosts.start("ssh", "JOB=1:2", "log/x.JOB.log", "sleep", "60")
+    deadline = time.monotonic() + 20
+    while len(list(hosts.folder.glob("log/x.*.log"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=40)
+    assert process.returncode == 128 + signal.SIGTERM
+    ends = [logfile.end(str(hosts.folder / f"log/x.{job}.log")) for job in (1, 2)]
+    assert all(end is not None and end.code == 130 for end in ends)
 
 
 def test_qstat_lines() -> None:
