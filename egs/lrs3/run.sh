@@ -122,7 +122,7 @@ for dir in "${speech[@]}" "$data/mouth/dev"; do
   stage 6 units --in "$dir/mfcc.scp" "$exp/kmeans_it1/centroids.npy" --out "$dir/labels.scp" -- \
     steps/dump_labels.sh "${array[@]}" --rate 25 --align start "$dir" "$exp/kmeans_it1"
 done
-suffix='' kmeans=$exp/kmeans_it1
+suffix=''
 for ((it = 1; it < iteration; it++)); do
   model=$exp/pretrain_avhubert_it${it}_s1 next=it$((it + 1))
   # AV-HuBERT of the iterations before, whose features the next one clusters
@@ -130,12 +130,12 @@ for ((it = 1; it < iteration; it++)); do
     "${train[@]}" --seed 1 --config "conf/avhubert_$preset.toml conf/bootstrap_$preset.toml" --system-name avhubert \
     --set "units.clusters=$(nth "$it" "$clusters") $set_pretrain" "$data/mouth/pretrain$suffix" \
     "$data/mouth/dev$suffix" "$model"
-  kmeans=$exp/kmeans_$next suffix=_$next outs=()
+  suffix=_$next outs=()
   for dir in "${speech[@]}" "$data/mouth/dev"; do outs+=("$dir$suffix/labels.scp"); done
   # k-means and labels of those features, both modalities in where there are two
   stage 8 relabel --in "$model/checkpoint_last.pt" --out "${outs[@]}" -- \
     steps/relabel.sh "${array[@]}" --layer "$(nth "$it" "$layers")" --clusters "$(nth $((it + 1)) "$clusters")" \
-    --rate 25 --suffix "$suffix" "$model/checkpoint_last.pt" "$kmeans" "${speech[@]}" "$data/mouth/dev"
+    --rate 25 --suffix "$suffix" "$model/checkpoint_last.pt" "$exp/kmeans_$next" "${speech[@]}" "$data/mouth/dev"
 done
 mixture=''
 if [[ " $systems " = *" vatlm "* ]]; then
@@ -158,7 +158,8 @@ shopt -s nullglob
 for system in $systems; do
   init=()
   if [ "$system" != scratch ]; then
-    model=$exp/pretrain_${system}_it${iteration}_s$seed given=$set_pretrain inputs=("$data/mouth/pretrain$suffix/labels.scp")
+    model=$exp/pretrain_${system}_it${iteration}_s$seed given=$set_pretrain
+    inputs=("$data/mouth/pretrain$suffix/labels.scp")
     [ "$system" = avhubert ] || given="$mixture $set_pretrain"
     for word in $given; do [ ! -e "${word#*=}" ] || inputs+=("${word#*=}/labels.scp"); done
     # pre-training

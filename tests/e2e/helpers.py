@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
+import subprocess
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 #: Fields of a row of summary.json.
@@ -43,3 +47,59 @@ def kill_tree(pid: int) -> None:
             os.kill(member, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe with the smoke preset.
+
+    Attributes:
+        name: directory below egs/.
+        options: given to every run.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def script(self) -> Path:
+        return Path(__file__).resolve().parents[2] / "egs" / self.name / "run.sh"
+
+    def command(self, *options: str) -> list[str]:
+        """The words of a run."""
+        fixed = ["--preset", "smoke", "--threads", "1", *self.options]
+        return ["bash", str(self.script), *fixed, *options]
+
+    def run(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run it; its output is shown when it fails."""
+        done = subprocess.run(
+            self.command(*options), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done
+
+    def run_and_kill(self, folder: Path, pattern: str, *options: str) -> None:
+        """Run it, and kill -9 all of it as soon as `folder` holds something of that pattern."""
+        quiet = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+        }
+        process = subprocess.Popen(self.command(*options), start_new_session=True, **quiet)
+        deadline = time.monotonic() + 900
+        while not list(folder.glob(pattern)):
+            assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+            time.sleep(0.1)
+        kill_tree(process.pid)
+        process.wait()
+
+
+def rows(exp: Path) -> list[dict]:
+    """Results of summary.json."""
+    return json.loads((exp / "report" / "summary.json").read_text(encoding="utf-8"))["results"]
+
+
+def metrics(folder: Path) -> list[dict]:
+    """Lines of metrics.jsonl of a training."""
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]

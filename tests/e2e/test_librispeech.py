@@ -11,20 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.helpers import ROW, digests, kill_tree
+from tests.e2e.helpers import ROW, Recipe, digests, metrics, rows
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "egs" / "librispeech" / "run.sh"
+RECIPE = Recipe("librispeech")
+run = RECIPE.run
 
 pytestmark = pytest.mark.slow
-
-
-def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The recipe with the smoke preset; its output is shown when it fails."""
-    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", *options]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +43,11 @@ def test_report_has_a_row_for_every_set_and_decoding(smoke: Path) -> None:
 
 def test_models_learnt_something(smoke: Path) -> None:
     """Masked accuracy far above chance (1/50), letters above guessing."""
-    [pretrain] = smoke.glob("pretrain_*/metrics.jsonl")
-    lines = [json.loads(line) for line in pretrain.read_text(encoding="utf-8").splitlines()]
+    [pretrain] = smoke.glob("pretrain_*")
+    lines = metrics(pretrain)
     accuracy = [line["accuracy"] for line in lines if "accuracy" in line]
     assert accuracy[-1] > 3 / 50
-    summary = json.loads((smoke / "report" / "summary.json").read_text(encoding="utf-8"))
-    cer = [r["value"] for r in summary["results"] if r["measure"] == "cer"]
+    cer = [r["value"] for r in rows(smoke) if r["measure"] == "cer"]
     assert min(cer) < 75  # the empty hypothesis has 100
 
 
@@ -93,16 +85,9 @@ def test_second_iteration_labels_with_the_first_ones_model(smoke: Path) -> None:
 def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of fine-tuning, then the same command: the same weights and words."""
     exp = tmp_path / "exp"
-    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--exp", str(exp)]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = subprocess.Popen(command, start_new_session=True, **quiet)
-    deadline = time.monotonic() + 600
-    while not list(exp.glob("finetune_*/checkpoint_*.pt")):
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
-        time.sleep(0.1)
-    kill_tree(process.pid)
-    process.wait()
-    run("--exp", str(exp))
+    options = ("--exp", str(exp))
+    RECIPE.run_and_kill(exp, "finetune_*/checkpoint_*.pt", *options)
+    run(*options)
     [ours] = exp.glob("finetune_*")
     theirs = smoke / ours.name
     first, second = (
@@ -129,12 +114,13 @@ def test_real_recordings_go_all_the_way(tmp_path: Path) -> None:
 
 def test_full_scale_plan_prints_torchrun_lines() -> None:
     done = subprocess.run(
-        ["bash", str(RECIPE), "--preset", "base", "--dry-run", "--ngpu", "8", "--iteration", "2",
-         "--corpus-dir", "/data/LibriSpeech", "--split", "960h", "--exp", "exp_plan"],
+        ["bash", str(RECIPE.script), "--preset", "base", "--dry-run", "--ngpu", "8",
+         "--iteration", "2", "--corpus-dir", "/data/LibriSpeech", "--split", "960h",
+         "--exp", "exp_plan"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     trainings = [line for line in done.stdout.splitlines() if "torch.distributed.run" in line]
     assert len(trainings) == 3  # HuBERT for the labels, MT4SSL, CTC
     assert all("--nproc-per-node=8" in line for line in trainings)
-    assert not (RECIPE.parent / "exp_plan").exists()
+    assert not (RECIPE.script.parent / "exp_plan").exists()

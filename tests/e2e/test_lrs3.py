@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -11,25 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.helpers import ROW, digests, kill_tree
+from tests.e2e.helpers import ROW, Recipe, digests, metrics, rows
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "egs" / "lrs3" / "run.sh"
+RECIPE = Recipe("lrs3", ("--nj", "1"))
+run = RECIPE.run
 
 pytestmark = pytest.mark.slow
-
-
-def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The recipe with the smoke preset; its output is shown when it fails."""
-    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1", *options]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done
-
-
-def rows(exp: Path) -> list[dict]:
-    """Results of summary.json."""
-    return json.loads((exp / "report" / "summary.json").read_text(encoding="utf-8"))["results"]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +38,7 @@ def test_every_modality_and_condition_is_reported(smoke: Path) -> None:
 
 
 def test_all_four_kinds_of_data_were_learnt_from(smoke: Path) -> None:
-    metrics = smoke / "pretrain_vatlm_it2_s1" / "metrics.jsonl"
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    lines = metrics(smoke / "pretrain_vatlm_it2_s1")
     trained = [line for line in lines if line["type"] == "train"]
     for kind in ("videoaudio", "audiotext", "onlytext", "onlyaudio"):
         losses = [line[f"ce_{kind}"] for line in trained]
@@ -82,15 +68,7 @@ def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of the pre-training, then the same command: the same weights."""
     exp = tmp_path / "exp"
     options = ["--exp", str(exp), "--data", str(smoke / "data"), "--stop-stage", "bootstrap"]
-    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1", *options]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = subprocess.Popen(command, start_new_session=True, **quiet)
-    deadline = time.monotonic() + 900
-    while not list(exp.glob("pretrain_avhubert_it1_s1/checkpoint_*.pt")):
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
-        time.sleep(0.1)
-    kill_tree(process.pid)
-    process.wait()
+    RECIPE.run_and_kill(exp, "pretrain_avhubert_it1_s1/checkpoint_*.pt", *options)
     run(*options)
     first, second = (
         torch.load(folder / "pretrain_avhubert_it1_s1" / "checkpoint_last.pt", weights_only=True)[
@@ -118,7 +96,7 @@ def test_real_video_runs_unchanged(tmp_path: Path) -> None:
 
 def test_full_scale_plan_is_printed() -> None:
     done = subprocess.run(
-        ["bash", str(RECIPE), "--preset", "base", "--dry-run", "--ngpu", "8",
+        ["bash", str(RECIPE.script), "--preset", "base", "--dry-run", "--ngpu", "8",
          "--corpus-dir", "/data/LRS3", "--tedlium", "/data/TEDLIUM_release-3", "--exp", "exp_plan"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -126,4 +104,4 @@ def test_full_scale_plan_is_printed() -> None:
     steps = [line for line in done.stdout.splitlines() if line.startswith("steps/train.sh")]
     assert sum("conf/avhubert_base.toml conf/bootstrap_base.toml" in line for line in steps) == 4
     assert "conf/vatlm_base.toml" in done.stdout and "torch.distributed.run" in done.stdout
-    assert not (RECIPE.parent / "exp_plan").exists()
+    assert not (RECIPE.script.parent / "exp_plan").exists()

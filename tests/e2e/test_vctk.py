@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -11,25 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.helpers import ROW, digests, kill_tree
+from tests.e2e.helpers import ROW, Recipe, digests, metrics, rows
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "egs" / "vctk" / "run.sh"
+RECIPE = Recipe("vctk", ("--nj", "1"))
+run = RECIPE.run
 
 pytestmark = pytest.mark.slow
-
-
-def run(*options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The recipe with the smoke preset; its output is shown when it fails."""
-    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1", *options]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done
-
-
-def rows(exp: Path) -> list[dict]:
-    """Results of summary.json."""
-    return json.loads((exp / "report" / "summary.json").read_text(encoding="utf-8"))["results"]
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +42,7 @@ def test_report_has_every_kind_of_measure(smoke: Path) -> None:
 
 def test_model_learnt_something(smoke: Path) -> None:
     """The dev bound rises; copy-synthesis of the target is accepted more than of the source."""
-    lines = [
-        json.loads(line)
-        for line in (smoke / "cfhvae_s1" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    lines = metrics(smoke / "cfhvae_s1")
     bounds = [line["bound"] for line in lines if line["type"] == "dev"]
     assert bounds == sorted(bounds) and bounds[-1] > -2270  # N(0, 1) on normalised features
     accepted = {r["system"]: r["value"] for r in rows(smoke) if r["measure"] == "acceptance"}
@@ -85,17 +69,9 @@ def test_another_system_goes_beside_the_first(smoke: Path) -> None:
 def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of the training, then the same command: the same weights."""
     exp = tmp_path / "exp"
-    command = ["bash", str(RECIPE), "--preset", "smoke", "--threads", "1", "--nj", "1"]
-    command += ["--exp", str(exp), "--stop-stage", "train"]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = subprocess.Popen(command, start_new_session=True, **quiet)
-    deadline = time.monotonic() + 900
-    while not list(exp.glob("cfhvae_s1/checkpoint_*.pt")):
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
-        time.sleep(0.1)
-    kill_tree(process.pid)
-    process.wait()
-    run("--exp", str(exp), "--stop-stage", "train")
+    options = ("--exp", str(exp), "--stop-stage", "train")
+    RECIPE.run_and_kill(exp, "cfhvae_s1/checkpoint_*.pt", *options)
+    run(*options)
     first, second = (
         torch.load(folder / "cfhvae_s1" / "checkpoint_last.pt", weights_only=True)["model"]
         for folder in (exp, smoke)
@@ -122,10 +98,10 @@ def test_any_two_sets_of_real_speech(tmp_path: Path) -> None:
 
 def test_full_scale_plan_is_printed() -> None:
     done = subprocess.run(
-        ["bash", str(RECIPE), "--preset", "base", "--dry-run", "--ngpu", "1",
+        ["bash", str(RECIPE.script), "--preset", "base", "--dry-run", "--ngpu", "1",
          "--corpus-dir", "/data/VCTK-Corpus-0.92", "--exp", "exp_plan"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("conf/fhvae_base.toml conf/objective_") >= 6
-    assert not (RECIPE.parent / "exp_plan").exists()
+    assert not (RECIPE.script.parent / "exp_plan").exists()

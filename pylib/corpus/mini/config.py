@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +26,34 @@ ALL_ACCENTS = (
     "en-gb-x-gbclan",
     "en-gb-x-gbcwmd",
 )
+
+
+Rule = tuple[bool, str]
+
+
+def voice_rules(config: Any) -> tuple[Rule, ...]:
+    """(whether it is kept, rule) of voices and channel, which all built-in corpora have."""
+    return (
+        (1 <= config.accents <= len(ALL_ACCENTS), f"accents must be 1 to {len(ALL_ACCENTS)}"),
+        (2 <= config.voices <= 56, "voices must be 2 to 56"),
+        (0 <= config.pitch_spread <= 2, "pitch_spread must be 0 to 2"),
+        (100 <= config.rate <= 300, "rate must be 100 to 300"),
+        (0 <= config.rate_spread <= 0.3, "rate_spread must be 0 to 0.3"),
+        (0 <= config.warp <= 0.25, "warp must be 0 to 0.25"),
+        (
+            -10 <= config.snr_low <= config.snr_high <= 100,
+            "needs -10 <= snr_low <= snr_high <= 100",
+        ),
+        (0 <= config.eq_db <= 24, "eq_db must be 0 to 24"),
+        (0 <= config.room <= 1.5, "room must be 0 to 1.5"),
+    )
+
+
+def check_rules(rules: Iterable[Rule]) -> None:
+    """Raise UserError with the first rule that is not kept."""
+    for kept, rule in rules:
+        if not kept:
+            raise UserError(f"built-in corpus: {rule}: change it with --set name=value")
 
 
 @dataclass(frozen=True)
@@ -90,22 +119,9 @@ class MiniCorpusConfig:
                 "labelled_minutes must be above 0 and at most train_minutes",
             ),
             (min(self.dev_minutes, self.test_minutes) > 0, "dev and test need minutes"),
-            (1 <= self.accents <= len(ALL_ACCENTS), f"accents must be 1 to {len(ALL_ACCENTS)}"),
-            (2 <= self.voices <= 56, "voices must be 2 to 56"),
-            (0 <= self.pitch_spread <= 2, "pitch_spread must be 0 to 2"),
-            (100 <= self.rate <= 300, "rate must be 100 to 300"),
-            (0 <= self.rate_spread <= 0.3, "rate_spread must be 0 to 0.3"),
-            (0 <= self.warp <= 0.25, "warp must be 0 to 0.25"),
-            (
-                -10 <= self.snr_low <= self.snr_high <= 100,
-                "needs -10 <= snr_low <= snr_high <= 100",
-            ),
-            (0 <= self.eq_db <= 24, "eq_db must be 0 to 24"),
-            (0 <= self.room <= 1.5, "room must be 0 to 1.5"),
+            *voice_rules(self),
         )
-        for kept, rule in rules:
-            if not kept:
-                raise UserError(f"built-in corpus: {rule}: change it with --set name=value")
+        check_rules(rules)
 
 
 SIZES: dict[str, MiniCorpusConfig] = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pylib.corpus.errors import UserError
-from pylib.corpus.mini.config import ALL_ACCENTS
+from pylib.corpus.mini.config import check_rules, voice_rules
 
 #: Raised whenever the same configuration would give other bytes than before.
 FORMAT_VERSION = 1
@@ -90,18 +89,7 @@ class Lrs3MiniConfig:
                 "minutes must not be negative",
             ),
             (self.long_clips >= 0, "long_clips must not be negative"),
-            (1 <= self.accents <= len(ALL_ACCENTS), f"accents must be 1 to {len(ALL_ACCENTS)}"),
-            (2 <= self.voices <= 56, "voices must be 2 to 56"),
-            (0 <= self.pitch_spread <= 2, "pitch_spread must be 0 to 2"),
-            (100 <= self.rate <= 300, "rate must be 100 to 300"),
-            (0 <= self.rate_spread <= 0.3, "rate_spread must be 0 to 0.3"),
-            (0 <= self.warp <= 0.25, "warp must be 0 to 0.25"),
-            (
-                -10 <= self.snr_low <= self.snr_high <= 100,
-                "needs -10 <= snr_low <= snr_high <= 100",
-            ),
-            (0 <= self.eq_db <= 24, "eq_db must be 0 to 24"),
-            (0 <= self.room <= 1.5, "room must be 0 to 1.5"),
+            *voice_rules(self),
             (0 <= self.level_spread <= 12, "level_spread must be 0 to 12"),
             (0.6 <= self.scale <= 1.0, "scale must be 0.6 to 1"),
             (0 <= self.turn <= 30, "turn must be 0 to 30 degrees"),
@@ -112,9 +100,7 @@ class Lrs3MiniConfig:
             (0 <= self.grain <= 20, "grain must be 0 to 20"),
             (0 <= self.quality <= 40, "quality must be 0 to 40"),
         )
-        for kept, rule in rules:
-            if not kept:
-                raise UserError(f"built-in corpus: {rule}: change it with --set name=value")
+        check_rules(rules)
 
 
 LRS3_SIZES: dict[str, Lrs3MiniConfig] = {
