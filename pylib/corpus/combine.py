@@ -13,6 +13,7 @@ from pylib.corpus.datadir import check_speaker_order, format_seconds
 from pylib.corpus.errors import UserError
 from pylib.corpus.fix import next_backup
 from pylib.corpus.layout import Contents, data_files, merge_keys
+from pylib.corpus.tables import MARK
 
 
 def load_sources(
@@ -180,6 +181,8 @@ def rename(contents: Contents, new: Renaming, sort_check: bool = True) -> Conten
     for affix in (new.spk_prefix, new.utt_prefix, new.spk_suffix, new.utt_suffix):
         if affix and affix.split() != [affix]:
             raise UserError(f"'{affix}': white space in a prefix or suffix: use letters, digits, -")
+        if affix.startswith(MARK):
+            raise UserError(f"{affix!r}: byte-order mark in a prefix: use letters, digits, -")
     pairs = {new.utt(utt): new.spk(spk) for utt, spk in contents.utt2spk.items()}
     out = Contents(contents.path, dict(sorted(pairs.items())), common=contents.common)
     out.utt = {n: {new.utt(k): v for k, v in t.items()} for n, t in contents.utt.items()}

@@ -15,6 +15,7 @@ from pylib.corpus.atomic import write_text
 from pylib.corpus.errors import Defect, UserError, raise_defects
 
 Number = TypeVar("Number", int, float)
+MARK = "\ufeff"  # byte-order mark: invisible, and removed by readers where it comes first
 LARGEST = 1 << 60  # counts and seconds are below: they go into 64-bit integers
 
 
@@ -96,6 +97,22 @@ def _decode(path: str, data: bytes, defects: list[Defect]) -> str:
         return data.decode("utf-8", errors="replace")
 
 
+def _without_marks(path: str, text: str, defects: list[Defect]) -> str:
+    """Text without byte-order marks before keys; a defect for each.
+
+    Not only on the first line: files joined end to end have them anywhere, and what is sorted or
+    split later would bring such a key to the first line of another file.
+    """
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if line.startswith(MARK):
+            what = "U+FEFF before the first key" if number == 1 else "U+FEFF before the key"
+            fix = f"remove it: sed -i '{number}s/^\\xef\\xbb\\xbf//' {path}"
+            defects.append(Defect(path, number, "byte-order-mark", what, fix))
+            lines[number - 1] = line.removeprefix(MARK)
+    return "\n".join(lines)
+
+
 def _check_order(table: Table) -> None:
     """Append a defect for every duplicate key and for the first key out of order."""
     keys = [key for key in table.keys if key]
@@ -137,10 +154,8 @@ def scan_table(
     name = os.fspath(path)
     defects: list[Defect] = []
     text = _decode(name, _read_bytes(name), defects)
-    if text.startswith("\ufeff"):
-        fix = f"remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {name}"
-        defects.append(Defect(name, 1, "byte-order-mark", "U+FEFF before the first key", fix))
-        text = text[1:]
+    if MARK in text:
+        text = _without_marks(name, text, defects)
     if "\t" in text:
         text = text.replace("\t", " ")
     if text and not text.endswith("\n"):
@@ -233,14 +248,16 @@ def format_table(mapping: Mapping[str, object], name: str = "table") -> str:
     """Text of a table, keys sorted by bytes.
 
     Raises:
-        UserError: a key that is empty or has white space, or a value with a line break; these
-            would not survive reading.
+        UserError: a key that is empty, has white space or begins with a byte-order mark, or a
+            value with a line break; these would not survive reading.
     """
     lines = []
     for key in sorted(mapping):
         value = str(mapping[key])
         if not key or key.split() != [key]:
             raise UserError(f"{name}: key {key!r} is empty or has white space: rename it")
+        if key.startswith(MARK):
+            raise UserError(f"{name}: key {key!r} begins with a byte-order mark: rename it")
         if "\n" in value or "\r" in value:
             raise UserError(f"{name}: value {value!r} of '{key}' has a line break: remove it")
         lines.append(f"{key} {value}\n" if value else f"{key}\n")

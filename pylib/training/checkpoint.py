@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,15 @@ def numbered(update: int) -> str:
 def save(folder: Path, names: Sequence[str], payload: Mapping[str, Any]) -> None:
     """Write a payload of tensors and plain values under each of `names`, atomically, in order.
 
-    What was there before stays if the disk is full or the process is killed. The name that a run
-    goes on from comes last: once it is there, the others are.
+    Equal payloads make equal bytes, however they came about: what is trained again, or went on
+    after a kill, has the digest that it had. What was there before stays if the disk is full or
+    the process is killed. The name that a run goes on from comes last: once it is there, the
+    others are.
     """
     first = folder / names[0]
     require_free_space(folder, _size(payload))
     with atomic_path(first) as temp:
-        torch.save(dict(payload), temp)
+        _write(temp, payload)
     for name in names[1:]:
         with atomic_path(folder / name) as temp:
             try:
@@ -163,6 +166,31 @@ def encoder_weights(payload: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """The value as JSON types, so that a checkpoint holds nothing but tensors and plain data."""
     return json.loads(json.dumps(value))
+
+
+def _write(path: Path, payload: Mapping[str, Any]) -> None:
+    """Raises OSError with what the file system says, where torch would hide it."""
+    try:
+        # To a stream: given a name, torch writes it, a passing one here, into the archive.
+        with open(path, "wb") as stream:
+            torch.save(_canonical(payload), stream)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+def _canonical(value: Any) -> Any:
+    """Equal values in equal form: a pickle also tells which of its strings are one object."""
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, Mapping):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_canonical, value))
+    return value
 
 
 def _size(payload: Any) -> int:

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,8 @@ class MetricsFile:
         self._forget_after(update)
 
     def _forget_after(self, update: int) -> None:
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["update"] <= update:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # the line a killed process was writing
-        write_text(self.path, "".join(kept))
+        if self.path.exists():
+            write_text(self.path, "".join(line for line, _ in _records(self.path, update)))
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record: it has `update` and `type` (train, dev)."""
@@ -80,6 +72,25 @@ class MetricsFile:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def _records(path: Path, update: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(line, record) of metrics.jsonl up to an update; not what a killed process left of a line."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+            if record["update"] <= update:
+                yield line + "\n", record
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def seconds_until(folder: Path, update: int) -> float:
+    """Seconds of all starts of a run until an update, as metrics.jsonl tells; 0 without it."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return 0.0
+    return max((float(row.get("wall_s", 0.0)) for _, row in _records(path, update)), default=0.0)
 
 
 class EventWriter:

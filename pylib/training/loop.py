@@ -24,7 +24,7 @@ from pylib.training.config import TrainConfig
 from pylib.training.dataset import Loader, micro_indices
 from pylib.training.distributed import Processes
 from pylib.training.health import Monitor, TrainingStopped
-from pylib.training.logs import MetricsFile, ProgressLine
+from pylib.training.logs import MetricsFile, ProgressLine, seconds_until
 from pylib.training.reduce import of_present_kinds, reduce_metrics
 from pylib.training.running_norms import RunningNorms
 from pylib.training.schedules import learning_rate
@@ -42,11 +42,13 @@ class Preempted(Exception):
 
 @dataclass
 class Progress:
-    """How far a run is: all that a checkpoint holds besides weights and optimizer."""
+    """How far a run is: all that a checkpoint holds besides weights and optimizer.
+
+    No clock times: equal runs make equal checkpoints.
+    """
 
     update: int = 0
     units: int = 0  # input units learned from, all processes
-    wall_s: float = 0.0
     validated: int = -1  # update of the last validation
     best: float | None = None
     best_update: int = -1
@@ -108,6 +110,7 @@ class Trainer:
         self.norms = RunningNorms(system, where)
         self.monitor = Monitor(system, guarded.guard_after if guarded else 0)
         self.measure = best_measure(config)
+        self.wall_s = 0.0  # of all starts of this run
         self._files: MetricsFile | None = None
         self._clock = time.monotonic()
 
@@ -117,7 +120,10 @@ class Trainer:
         """Go on from a checkpoint of this run."""
         checkpoint.restore(self.system, payload["model"], str(self.folder / checkpoint.LAST))
         self.optimizer.load_state_dict(payload["optimizer"])
-        self.progress = Progress(**payload["progress"])
+        self.progress = Progress(
+            **{key: value for key, value in payload["progress"].items() if key != "wall_s"}
+        )  # checkpoints once held that
+        self.wall_s = seconds_until(self.folder, self.progress.update)
         if self.where.first:  # the run may have been killed before it did
             checkpoint.prune(self.folder, self.config.run.keep)
         self.norms.begin()
@@ -128,7 +134,7 @@ class Trainer:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        self.progress.wall_s += now - self._clock
+        self.wall_s += now - self._clock
         self._clock = now
 
     def save(self, *names: str) -> None:
@@ -289,7 +295,7 @@ class Trainer:
             "audio_per_s": interval.units / rate / elapsed,
             "updates_per_s": interval.updates / elapsed,
             "wait_share": (waited - interval.waited) / elapsed,
-            "wall_s": self.progress.wall_s,
+            "wall_s": self.wall_s,
             "peak_memory_gb": peak_memory_gb(self.where.device),
         }
         if self.config.run.precision == "fp16":

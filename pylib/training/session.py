@@ -301,7 +301,7 @@ def _record(request: Request, trainer: Trainer, train_set: AnySet) -> None:
             "best_update": progress.best_update if progress.best is not None else None,
             "audio_hours_seen": progress.units / train_set.rate / 3600,
             "train_hours": train_set.hours,
-            "wall_s": progress.wall_s,
+            "wall_s": trainer.wall_s,
             "peak_memory_gb": peak_memory_gb(trainer.where.device),
             "commit": provenance["commit"],
             "dirty": provenance["dirty"],

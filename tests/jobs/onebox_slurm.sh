@@ -18,7 +18,7 @@ folder=$(cd "$1" && pwd -P)
 shift
 export SLURM_CONF=$folder/slurm.conf
 host=$(hostname -s)
-cores=$(nproc)
+cores=$(nproc --all) # nproc alone obeys OMP_NUM_THREADS, and tests run with 1
 pids=()
 stop() {
   local i

@@ -19,8 +19,10 @@ from pylib.corpus.tables import read_table, write_table
 from tests.mutations.mutate import CANARY, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a table can hold: no white space.
-HOSTILE = sorted({v for w in WORDS if (v := w.replace(" ", "_")).split() == [v]})
+# What a table can hold: no white space, no byte-order mark.
+HOSTILE = sorted(
+    {v for w in WORDS if (v := w.replace(" ", "_")).split() == [v] and v[0] != "\ufeff"}
+)
 IDS = st.one_of(st.sampled_from(HOSTILE), st.text("ab-./$()`'\"\\;|&~*?[]{}<>#!%=é", min_size=1))
 
 
@@ -71,6 +73,21 @@ def test_ids_with_white_space_are_refused(bad: str, tmp_path: Path) -> None:
         write_data(tmp_path / "d", ["a"])
         new = rename(Contents.load(tmp_path / "d"), Renaming("", bad or " "))
         write_contents(new, tmp_path / "c")
+
+
+def test_ids_with_a_byte_order_mark_are_refused(tmp_path: Path) -> None:
+    """On any line: a split or a subset would bring them to the first."""
+    with pytest.raises(UserError, match="byte-order mark"):
+        write_table(tmp_path / "utt2spk", {"\ufeffa": "a"})
+    write_data(tmp_path / "d", ["a", "b"])
+    (tmp_path / "d" / "utt2spk").write_text("a a\nb b\n\ufeffc c\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"utt2spk:3: byte-order-mark: .*sed -i '3s/"):
+        split_data(tmp_path / "d", 2)
+    with pytest.raises(UserError, match="byte-order mark"):
+        write_data(tmp_path / "e", ["a"])
+        write_contents(
+            rename(Contents.load(tmp_path / "e"), Renaming("\ufeff", "\ufeff")), tmp_path / "c"
+        )
 
 
 def step(name: str, cwd: Path, *argv: str) -> subprocess.CompletedProcess[str]:
