@@ -20,7 +20,7 @@ num_nodes=1      # machines: a job of Slurm over so many, or cmd must start the 
 rendezvous=      # host:port of the first machine, for num_nodes > 1; Slurm: empty
 threads=1        # CPU threads a process
 plan=false       # print batch, updates and memory, and do not train
-dry_run=false    # print the command line of the training (torchrun's with several processes)
+dry_run=false    # print the command lines of the training: sbatch's or qsub's, srun's, torchrun's
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -eq 3 ] || usage
@@ -45,17 +45,20 @@ if [ "$plan" = true ]; then
 fi
 launch=("$TRIVIUM_PYTHON" -m pylib.jobs.torchrun --nproc "$nproc" --nodes "$num_nodes" --marker "$exp/preempted")
 [ -z "$rendezvous" ] || launch+=(--rendezvous "$rendezvous")
+resources=()
+[ "$ngpu" -eq 0 ] || resources=(--gpu "$ngpu")
+if [ "$num_nodes" -gt 1 ] && [ "${CMD_BACKEND:-local}" = slurm ]; then
+  resources+=(--nodes "$num_nodes")
+  launch+=(--srun) # on every machine of the job
+fi
+read -ra cmd_words <<<"$cmd"
 if [ "$dry_run" = true ]; then
+  # a command of the user's own does not know how to print
+  if [[ ${cmd_words[0]} == */run.sh ]]; then
+    "${cmd_words[@]}" --dry-run true "${resources[@]}" "$exp/log/train.log" "${launch[@]}"
+  fi
   "${launch[@]}" --print -- pylib.bin.train "${arguments[@]}" "$@"
   exit 0
 fi
-resources=() step=()
-[ "$ngpu" -eq 0 ] || resources=(--gpu "$ngpu")
-if [ "$num_nodes" -gt 1 ] && [ "${CMD_BACKEND:-local}" = slurm ]; then
-  # One launcher on every machine of the job.
-  resources+=(--nodes "$num_nodes")
-  step=(srun --nodes="$num_nodes" --ntasks="$num_nodes" --ntasks-per-node=1 --kill-on-bad-exit=1)
-fi
-read -ra cmd_words <<<"$cmd"
 "${cmd_words[@]}" "${resources[@]}" "$exp/log/train.log" \
-  "${step[@]}" "${launch[@]}" -- pylib.bin.train "${arguments[@]}" "$@"
+  "${launch[@]}" -- pylib.bin.train "${arguments[@]}" "$@"

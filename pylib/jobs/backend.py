@@ -15,7 +15,10 @@ from pylib.jobs.conf import Conf
 from pylib.jobs.grammar import Array, UsageError
 
 # Of the environment, what a job needs on another machine or in a scheduler's hands.
-_CARRIED = ("PATH", "PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS", "VIRTUAL_ENV", "HOME")
+_CARRIED = (
+    "PATH", "PYTHONPATH", "PYTHONUTF8", "PYTHONUNBUFFERED", "LC_ALL", "OMP_NUM_THREADS",
+    "VIRTUAL_ENV", "HOME",
+)  # fmt: skip
 
 
 class Signalled(Exception):
@@ -73,6 +76,10 @@ class Backend(Protocol):
         watch: Callable[[Progress], None],
     ) -> dict[int, int]:
         """Code of exit by id, once all jobs of ``ids`` ended."""
+        ...
+
+    def plan(self, array: Array, ids: list[int], conf: Conf | None, queue: str) -> list[list[str]]:
+        """Command lines that would give the jobs to a scheduler; none where there is none."""
         ...
 
 

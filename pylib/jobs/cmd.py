@@ -8,12 +8,14 @@ Back ends: local, slurm (sbatch), sge (qsub), ssh (machines of a list); CMD_BACK
 Options of every back end: --mem 2G (of one job), --num-threads n (sets OMP_NUM_THREADS),
 --max-jobs-run n, --gpu n, --nodes n (slurm), --time h:m:s, --config FILE (Kaldi's conf grammar, may
 declare more; without it conf/slurm.conf, conf/queue.conf or the repository's local/conf/ is used),
---pick all|failed|incomplete: all jobs; those that failed or have no footer; only those without one.
+--pick all|failed|incomplete: all jobs; those that failed or have no footer; only those without one;
+--dry-run true: print what would be given to the scheduler, and run nothing.
 Exit codes: 0; 1 a job failed; 2 usage; 75 no worse than jobs that stopped after a checkpoint.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -108,13 +110,22 @@ def report(array: Array, codes: dict[int, int], program: str) -> None:
     print("\n".join(lines), file=sys.stderr)
 
 
+def queue_of(array: Array) -> str:
+    """Directory of an array's traffic while it runs: scripts, rc files, the scheduler's output."""
+    base = os.path.dirname(array.log_of(array.first)) or "."
+    return os.path.join(base, "q", os.path.basename(array.log))
+
+
 def run(array: Array, back_end: str, program: str, settings: conf.Conf | None) -> dict[int, int]:
     """Run the picked jobs of an array; code of exit by id."""
     ids, codes = pick(array)
     for job in ids:
-        os.makedirs(os.path.dirname(array.log_of(job)) or ".", exist_ok=True)
-    base = os.path.dirname(array.log_of(array.first)) or "."
-    queue = os.path.join(base, "q", os.path.basename(array.log))
+        log = array.log_of(job)
+        os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
+        # A job that never starts must not be taken for what an earlier run of it was.
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(log)
+    queue = queue_of(array)
     if not ids:
         return codes
     shutil.rmtree(queue, ignore_errors=True)
@@ -146,6 +157,10 @@ def main(argv: list[str]) -> int:
         if path is not None:
             settings = conf.read(path)
         array = grammar.parse(words, settings.declared() if settings else frozenset())
+        if array.options.get("dry-run") == "true":
+            plan = backend.load(back_end).plan(array, pick(array)[0], settings, queue_of(array))
+            print("".join(f"{shlex.join(line)}\n" for line in plan), end="")
+            return 0
         codes = run(array, back_end, program, settings)
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ PORTABLE = {
     "time": r"(\d+-)?\d+(:\d+){0,2}",
     "pick": "|".join(PICKS),
     "config": r".+",
+    "dry-run": r"true|false",
 }
 
 
@@ -150,7 +151,10 @@ _EXPECTED = {
     "time": "a limit such as 2:30:00",
     "pick": " or ".join(PICKS),
     "config": "a file",
+    "dry-run": "true or false",
 }
+# Ours alone: no scheduler and no conf file is asked for these.
+OWN = frozenset({"max-jobs-run", "pick", "config", "nodes", "dry-run"})
 
 
 def bytes_of(memory: str) -> int:

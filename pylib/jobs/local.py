@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 from pylib.jobs import logfile, task
 from pylib.jobs.backend import Backend, Progress, Signalled, signals_raised
@@ -96,6 +97,11 @@ class Local:
         self.devices_of: dict[int, list[str]] = {}
         self.codes: dict[int, int] = {}
         self.started: dict[int, float] = {}
+        self.here: list[subprocess.Popen[bytes]] = []  # tasks that a warning is passed on to
+
+    def plan(self, array: Array, ids: list[int], conf: Conf | None, queue: str) -> list[list[str]]:
+        """No scheduler is asked."""
+        return []
 
     def run(
         self,
@@ -105,12 +111,16 @@ class Local:
         queue: str,
         watch: Callable[[Progress], None],
     ) -> dict[int, int]:
-        """Run the jobs; ends them all when INT or TERM arrives, then leaves with 128 + signal."""
+        """Run the jobs; ends them all when INT or TERM arrives, then leaves with 128 + signal.
+
+        USR1, a scheduler's warning of a time limit, is passed on: this may itself run within a job.
+        """
         free = gpus() if int(array.options.get("gpu", "0")) else []
         limit = self.limit(array, free)
         description = task.describe(array, queue, tied=True)
         waiting = list(ids)
         begin = time.monotonic()
+        signal.signal(signal.SIGUSR1, self._warn)
         with signals_raised():
             try:
                 while waiting or self.running:
@@ -136,6 +146,8 @@ class Local:
             self.devices_of[job] = [free.pop(0) for _ in range(count)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.devices_of[job])
         self.started[job] = time.monotonic()
+        # A warning that comes before the task listens waits: the mask is inherited.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         # A group of its own: Ctrl-C reaches a job only through here, once.
         self.running[job] = subprocess.Popen(
             [sys.executable, "-S", "-m", "pylib.jobs.task", description, str(job)],
@@ -143,6 +155,13 @@ class Local:
             env=environment,
             process_group=0,
         )
+        self.here = [one for one in self.here if one.poll() is None] + [self.running[job]]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+
+    def _warn(self, number: int, frame: FrameType | None) -> None:
+        for process in self.here:
+            if process.poll() is None:
+                process.send_signal(signal.SIGUSR1)
 
     def _reap(self, array: Array, queue: str, free: list[str]) -> None:
         for job, process in list(self.running.items()):

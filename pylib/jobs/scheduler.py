@@ -27,6 +27,8 @@ PATIENCE = 30.0  # seconds from a job's end to its rc file, at most (network fil
 FIRST_POLL, LAST_POLL = 2.0, 15.0  # seconds between two questions to the scheduler, growing
 TIMEOUT = 60.0  # seconds a program of the scheduler may take
 SILENCE = 60.0  # seconds without an answer of the scheduler before people are told
+IDLE = 60.0  # seconds without a running job before people are told why; then four times as long
+LINES = 10  # of what the scheduler itself wrote about a lost job that go into its log
 
 # How a job ended that left no rc file -> its code of exit; anything else is 1.
 CODES = {"OUT_OF_MEMORY": 137, "TIMEOUT": 124, "CANCELLED": 130, "PREEMPTED": 130}
@@ -74,7 +76,9 @@ def submit(line: list[str], answer: str, conf_name: str) -> str:
         raise SubmitError(f"{line[0]} gave no answer within {TIMEOUT:.0f} s") from None
     found = re.search(answer, done.stdout, re.M)
     if done.returncode or found is None:
-        told = (done.stderr or done.stdout).strip() or f"code {done.returncode}"
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
+        told = "; ".join(line for line in lines if line and line != "Exiting.")
+        told = told.rstrip(".") or f"code {done.returncode}"
         raise SubmitError(
             f"{line[0]} refused the jobs: {told}: the options come from --config or "
             f"conf/{conf_name} (see local/conf/{conf_name}.example); submitted: {' '.join(line)}"
@@ -97,6 +101,13 @@ class Scheduler(Protocol):
 
     name: str
     largest: int  # jobs of one array, at most
+    one: str  # format of the name of a single job, from the id of its submission and its index
+
+    def line(
+        self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
+    ) -> list[str]:
+        """The words that submit ``script`` as an array of ``count`` jobs."""
+        ...
 
     def submit(
         self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
@@ -108,8 +119,12 @@ class Scheduler(Protocol):
         """State of every job the scheduler still knows; None when it does not answer."""
         ...
 
+    def why(self, handle: str) -> str:
+        """Why nothing of this submission runs; empty where the states tell it, or nobody knows."""
+        ...
+
     def cancel(self, handles: list[str]) -> None:
-        """Cancel everything submitted under these ids."""
+        """Cancel everything submitted under these ids, or single jobs by their names."""
         ...
 
 
@@ -123,6 +138,19 @@ class Scheduled:
         self.codes: dict[int, int] = {}
         self.ended: dict[int, tuple[float, str]] = {}  # job -> when its end was first seen, word
         self.running = 0
+        self.idle = IDLE  # seconds without a running job after which people are told why
+        self.ran = clock()  # when a job was last seen to run or to have run
+
+    def plan(self, array: Array, ids: list[int], conf: Conf | None, queue: str) -> list[list[str]]:
+        """The lines that would submit the jobs."""
+        size, name = self.scheduler.largest, job_name(array)
+        return [
+            self.scheduler.line(
+                script_path(queue, first // size), name, min(size, len(ids) - first), array, conf,
+                queue,
+            )
+            for first in range(0, len(ids), size)
+        ]  # fmt: skip
 
     def run(
         self,
@@ -159,7 +187,7 @@ class Scheduled:
     ) -> None:
         """Submit the jobs in arrays of at most `largest`; their ids are appended to `handles`."""
         size = self.scheduler.largest
-        name = os.path.basename(array.log).removesuffix(".log")
+        name = job_name(array)
         for first in range(0, len(ids), size):
             part = ids[first : first + size]
             script = write_script(queue, description, part, first // size)
@@ -195,6 +223,7 @@ class Scheduled:
                 else:
                     answered = now
                     self._judge(array, ids, states, now, queue)
+                    self._explain(states, now)
                 pause = min(pause * 1.3, LAST_POLL)
                 due = now + pause
             watch(self._progress(len(ids), now - begin))
@@ -208,6 +237,7 @@ class Scheduled:
                 code = task.read_rc(queue, int(number))
                 if code is not None and int(number) in self.where:
                     self.codes[int(number)] = code
+                    self.ran = self.clock()
 
     def _judge(
         self,
@@ -219,6 +249,7 @@ class Scheduled:
     ) -> None:
         """Give up jobs that ended without an rc file, and those that can never start."""
         self.running = 0
+        stuck: list[int] = []
         self._collect(ids, queue)
         for job in ids:
             if job in self.codes:
@@ -229,25 +260,52 @@ class Scheduled:
             if state.phase in ("running", "waiting"):
                 self.ended.pop(job, None)  # a requeued job begins again
             elif state.phase == "stuck":
-                self.scheduler.cancel([self.where[job][0]])
-                self._give_up(array, job, state.word, state.reason)
+                stuck.append(job)
+                self._give_up(array, job, state.word, state.reason, queue)
             else:
                 seen, _ = self.ended.setdefault(job, (now, state.word))
                 if now - seen >= PATIENCE:
-                    self._give_up(array, job, state.word, state.reason)
+                    self._give_up(array, job, state.word, state.reason, queue)
+        if stuck:
+            self.scheduler.cancel(self._names(stuck))
 
-    def _give_up(self, array: Array, job: int, word: str, reason: str) -> None:
+    def _names(self, jobs: list[int]) -> list[str]:
+        """What to cancel so that these jobs end: whole submissions where nothing else is open."""
+        still = {handle for job, (handle, _) in self.where.items() if job not in self.codes}
+        places = [self.where[job] for job in jobs]
+        return sorted(
+            {h if h not in still else self.scheduler.one.format(h, index) for h, index in places}
+        )
+
+    def _explain(self, states: dict[tuple[str, int], State], now: float) -> None:
+        """Tell people why nothing runs, where that lasts: some jobs can never start."""
+        waiting = [key for key, state in states.items() if state.phase == "waiting"]
+        if self.running or not waiting:
+            self.ran, self.idle = now, IDLE
+        elif now - self.ran >= self.idle:
+            reasons = {states[key].reason for key in waiting} - {"", "None"}
+            why = ", ".join(sorted(reasons)[:3]) or self.scheduler.why(waiting[0][0])
+            told = f": {why}" if why else ""
+            self._tell(f"no job has run for {now - self.ran:.0f} s, {len(waiting)} wait{told}")
+            self.idle *= 4
+
+    def _give_up(self, array: Array, job: int, word: str, reason: str, queue: str) -> None:
         """Count a job as failed by its scheduler's word, and end its log."""
         code = CODES.get(word, 1)
         path = array.log_of(job)
         handle, index = self.where[job]
         why = f" ({reason})" if reason and reason != "None" else ""
         lost = "is no longer known to" if word == "UNKNOWN" else "was ended by"
-        end = "and left no code of exit" if word == "UNKNOWN" else f"as {word}{why}"
+        end = f"as {word}{why}"
+        if word == "UNKNOWN":
+            end = "and left no code of exit: deleted, killed at a limit, or its machine died"
         note = f"# job {job} ({handle}, task {index}) {lost} {self.scheduler.name} {end}\n"
         if logfile.end(path) is None:
+            # Of a job that never got as far as its log, this alone says why.
+            name = f"sched.{self.scheduler.one.format(handle, index)}"
+            own = logfile.tail(os.path.join(queue, name), LINES)
             with open(path, "a+b") as stream:
-                stream.write(note.encode())
+                stream.write((note + "".join(f"{line}\n" for line in own)).encode())
                 logfile.append_footer(stream, code, 0.0, array.threads())
         self._tell(note[2:].strip())
         self.codes[job] = code
@@ -271,7 +329,7 @@ class Scheduled:
         self._collect(ids, queue)
         for job in self.where:
             if job not in self.codes and os.path.exists(array.log_of(job)):
-                self._give_up(array, job, "CANCELLED", "")
+                self._give_up(array, job, "CANCELLED", "", queue)
 
     def _tell(self, text: str) -> None:
         print(f"{self.scheduler.name}: {text}", file=sys.stderr, flush=True)
@@ -281,6 +339,16 @@ class Scheduled:
         ended = len(self.codes)
         eta = elapsed / ended * (total - ended) if ended else None
         return Progress(ended - failed, self.running, failed, total, eta)
+
+
+def job_name(array: Array) -> str:
+    """Name of an array in the scheduler's lists: that of its log."""
+    return os.path.basename(array.log).removesuffix(".log")
+
+
+def script_path(queue: str, part: int) -> str:
+    """Where the batch script of a submission lies."""
+    return os.path.join(queue, f"submit.{part}.sh")
 
 
 def write_script(queue: str, description: str, ids: list[int], part: int) -> str:
@@ -303,7 +371,7 @@ def write_script(queue: str, description: str, ids: list[int], part: int) -> str
         f"exec {shlex.quote(sys.executable)} -S -m pylib.jobs.task {shlex.quote(description)} "
         '"${ids[$((index - 1))]}"',
     ]
-    path = os.path.join(queue, f"submit.{part}.sh")
+    path = script_path(queue, part)
     with open(path, "w", encoding="utf-8") as stream:
         stream.write("\n".join(lines) + "\n")
     os.chmod(path, 0o755)

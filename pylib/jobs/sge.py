@@ -6,11 +6,13 @@ qstat lists what waits or runs; what it no longer lists has ended.
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 import re
 
 from pylib.jobs.backend import Backend
 from pylib.jobs.conf import Conf
-from pylib.jobs.grammar import Array, bytes_of, seconds_of
+from pylib.jobs.grammar import OWN, Array, bytes_of, seconds_of
 from pylib.jobs.scheduler import Scheduled, State, SubmitError, ask, submit
 
 
@@ -35,12 +37,13 @@ def command_line(
     script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
 ) -> list[str]:
     """The words that submit an array."""
-    own = {"max-jobs-run", "pick", "config", "nodes"}
     if conf is None:
         words = ["qsub", *options_of(array)]
     else:
-        words = conf.words({key: value for key, value in array.options.items() if key not in own})
-    words += ["-terse", "-cwd", "-V", "-S", "/bin/bash", "-j", "y", "-o", f"{queue}/sched"]
+        words = conf.words({key: value for key, value in array.options.items() if key not in OWN})
+    # -notify: USR2 comes before KILL, which would reach the task and not its job.
+    words += ["-terse", "-cwd", "-V", "-notify", "-S", "/bin/bash"]
+    words += ["-j", "y", "-o", f"{queue}/sched.$JOB_ID.$TASK_ID"]
     # A job's name must not begin with a digit.
     words += ["-N", re.sub(r"[^\w.-]", "_", f"t{name}" if name[:1].isdigit() else name)]
     if "max-jobs-run" in array.options:
@@ -53,6 +56,7 @@ class GridEngine:
 
     name = "sge"
     largest = 10000  # below max_aj_tasks of a stock installation
+    one = "{}.{}"
 
     def submit(
         self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
@@ -61,14 +65,30 @@ class GridEngine:
             raise SubmitError(
                 "sge: a job over several nodes is not supported: use slurm, or one node"
             )
-        line = command_line(script, name, count, array, conf, queue)
+        line = self.line(script, name, count, array, conf, queue)
         return submit(line, r"^\s*(\d+)(\.\S+)?\s*$", "queue.conf")
 
+    def line(
+        self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
+    ) -> list[str]:
+        return command_line(script, name, count, array, conf, queue)
+
     def states(self, handles: list[str]) -> dict[tuple[str, int], State] | None:
-        done = ask(["qstat", "-u", getpass.getuser()])
+        done = ask(["qstat", "-u", _user()])
         if done is None or done.returncode:
             return None
-        return parse(done.stdout, set(handles))
+        found = parse(done.stdout, set(handles))
+        for handle in {handle for (handle, _), state in found.items() if state.phase == "stuck"}:
+            told = ask(["qstat", "-j", handle])
+            for index, reason in errors(told.stdout if told else "").items():
+                if (handle, index) in found:
+                    found[handle, index] = found[handle, index]._replace(reason=reason)
+        return found
+
+    def why(self, handle: str) -> str:
+        done = ask(["qalter", "-w", "p", handle])  # whether it could start now; changes nothing
+        lines = [line.strip() for line in done.stdout.splitlines()] if done else []
+        return "; ".join([line for line in lines if line and "verification:" not in line][:3])
 
     def cancel(self, handles: list[str]) -> None:
         ask(["qdel", *handles])  # states tell whether they ended
@@ -91,6 +111,20 @@ def parse(text: str, handles: set[str]) -> dict[tuple[str, int], State]:
         for index in _indices(words[-1]):
             out[words[0], index] = state
     return out
+
+
+def errors(text: str) -> dict[int, str]:
+    """Why tasks are in an error state, by index, from what ``qstat -j`` says."""
+    lines = re.findall(r"^error reason\s+(\d+):\s*(.*?)\s*$", text, re.M)
+    return {int(index): re.sub(r"^\S+ \S+ \[\d+:\d+\]: ", "", reason) for index, reason in lines}
+
+
+def _user() -> str:
+    """Owner of this process; the environment may name another."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return getpass.getuser()
 
 
 def _indices(text: str) -> list[int]:

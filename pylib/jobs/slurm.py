@@ -10,7 +10,7 @@ import re
 
 from pylib.jobs.backend import Backend
 from pylib.jobs.conf import Conf
-from pylib.jobs.grammar import Array, bytes_of
+from pylib.jobs.grammar import OWN, Array, bytes_of
 from pylib.jobs.scheduler import Scheduled, State, ask, submit
 
 RUNNING = frozenset({"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"})
@@ -44,11 +44,10 @@ def command_line(
     script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
 ) -> list[str]:
     """The words that submit an array."""
-    own = {"max-jobs-run", "pick", "config", "nodes"}
     if conf is None:
         words = ["sbatch", *options_of(array)]
     else:
-        words = conf.words({key: value for key, value in array.options.items() if key not in own})
+        words = conf.words({key: value for key, value in array.options.items() if key not in OWN})
     throttle = f"%{array.options['max-jobs-run']}" if "max-jobs-run" in array.options else ""
     words += ["--parsable", f"--job-name={name}"]
     words += [f"--output={queue}/sched.%A_%a", "--open-mode=append"]
@@ -66,12 +65,18 @@ class Slurm:
 
     name = "slurm"
     largest = 1000  # MaxArraySize is 1001 where a site has not changed it
+    one = "{}_{}"
 
     def submit(
         self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
     ) -> str:
-        line = command_line(script, name, count, array, conf, queue)
+        line = self.line(script, name, count, array, conf, queue)
         return submit(line, r"^\s*(\d+)(;\S+)?\s*$", "slurm.conf")
+
+    def line(
+        self, script: str, name: str, count: int, array: Array, conf: Conf | None, queue: str
+    ) -> list[str]:
+        return command_line(script, name, count, array, conf, queue)
 
     def states(self, handles: list[str]) -> dict[tuple[str, int], State] | None:
         line = ["squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", ",".join(handles)]
@@ -79,6 +84,9 @@ class Slurm:
         if done is None or (done.returncode and "Invalid job id" not in done.stderr):
             return None
         return parse(done.stdout)
+
+    def why(self, handle: str) -> str:
+        return ""  # squeue's states come with their reasons
 
     def cancel(self, handles: list[str]) -> None:
         ask(["scancel", *handles])  # states tell whether they ended

@@ -5,6 +5,7 @@
 The same for all back ends. ``task.json`` holds what :func:`describe` wrote. The job is one process
 group: INT and TERM to this process are passed on, then KILL after a while. The rc file (``code
 seconds host``) is renamed into place after the footer was written, so it implies a complete log.
+USR2, by which Grid Engine says that KILL will follow, is taken as TERM.
 USR1, a scheduler's warning of a time limit, is passed on too: a job that then ends with code 75 has
 written a checkpoint, is put back into the queue, and its log goes on when it starts again.
 """
@@ -24,6 +25,8 @@ from pylib.jobs import files, logfile
 from pylib.jobs.grammar import Array, seconds_of
 
 GRACE = 60.0  # seconds between TERM and KILL: enough to write a checkpoint
+SGE_GRACE = 45.0  # the same under Grid Engine: below the 60 s between its USR2 and its KILL
+EARLY = 5.0  # seconds before its time limit from which a job asked to stop counts as over it
 STOP_FILE = "stop"  # below the queue directory: all tasks of the array end (the ssh back end)
 CHECKPOINTED = 75  # code of a job that stopped on TERM and can go on
 # The shell and launchers below it live through the warning of a time limit; trainings act on it.
@@ -80,13 +83,16 @@ def read_rc(queue: str, job: int) -> int | None:
 class Stop:
     """Takes INT, TERM and USR1: passes them on to the job's group, and remembers that it did."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduler: str) -> None:
         self.asked = False
         self.warned = False
         self.child: subprocess.Popen[bytes] | None = None
         signal.signal(signal.SIGINT, self._take)
         signal.signal(signal.SIGTERM, self._take)
-        signal.signal(signal.SIGUSR1, self._warn)
+        signal.signal(signal.SIGUSR2, self._take)
+        # Grid Engine's USR1 announces that the job will be suspended: nothing to act on.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN if scheduler == "sge" else self._warn)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
     def _warn(self, number: int, frame: object) -> None:
         self.warned = True
@@ -114,7 +120,7 @@ def run(task: dict[str, Any], job: int) -> int:
     if task["set_threads"]:
         environment["OMP_NUM_THREADS"] = str(task["threads"])
     start = time.monotonic()
-    stop = Stop()
+    stop = Stop(task["scheduler"])
     again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0 and bool(task["scheduler"])
     with open(log, "a+b" if again and logfile.is_of(log, command) else "w+b") as stream:
         if stream.tell():
@@ -134,8 +140,9 @@ def run(task: dict[str, Any], job: int) -> int:
         stop.watch(child)
         code = _wait(child, start, task, stop)
         # Nothing of the job outlives it, whatever way it ended.
-        _end_group(child, gently=code in (124, 130))
-        if code == 130 and child.returncode == CHECKPOINTED:
+        grace = SGE_GRACE if task["scheduler"] == "sge" else GRACE
+        _end_group(child, grace if code in (124, 130) else 0.0)
+        if (code == 130 or stop.asked) and child.returncode == CHECKPOINTED:
             code = CHECKPOINTED
         seconds = time.monotonic() - start
         if code == CHECKPOINTED and stop.warned and _requeue(task["scheduler"], log):
@@ -165,20 +172,26 @@ def _appending(log: str) -> int:
 def _wait(child: subprocess.Popen[bytes], start: float, task: dict[str, Any], stop: Stop) -> int:
     """Code of exit: the job's own, 124 over the limit, 130 when it was asked to stop."""
     parent, limit, tied = os.getppid(), task["limit"], task["tied"]
-    # Slurm enforces the limit itself, and warns before.
-    limit = None if task["scheduler"] == "slurm" else limit
+
+    def asked() -> int:  # schedulers that enforce the limit themselves ask in the same way
+        return 130 if limit is None or time.monotonic() - start < limit - EARLY else 124
+
     stop_file = os.path.join(task["queue"], STOP_FILE)
     while True:
         try:
             code = child.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            if limit is not None and time.monotonic() - start > limit:
+            # Slurm enforces the limit itself, and warns before.
+            over = limit is not None and time.monotonic() - start > limit
+            if over and task["scheduler"] != "slurm":
                 return 124
-            if stop.asked or (tied and os.getppid() != parent) or os.path.exists(stop_file):
+            if stop.asked:
+                return asked()
+            if (tied and os.getppid() != parent) or os.path.exists(stop_file):
                 return 130
         else:
             if stop.asked and code != 0:
-                return 130
+                return asked()
             return code if code >= 0 else 128 - code
 
 
@@ -191,10 +204,10 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
     return True
 
 
-def _end_group(child: subprocess.Popen[bytes], gently: bool) -> None:
-    """End what is left of the job's process group: TERM and a grace when ``gently``, then KILL."""
-    if gently and _signal_group(child, signal.SIGTERM):
-        until = time.monotonic() + GRACE
+def _end_group(child: subprocess.Popen[bytes], grace: float) -> None:
+    """End what is left of the job's process group: TERM where there is a grace, then KILL."""
+    if grace and _signal_group(child, signal.SIGTERM):
+        until = time.monotonic() + grace
         while time.monotonic() < until and _signal_group(child, 0):
             child.poll()
             time.sleep(0.05)

@@ -1,16 +1,18 @@
 """The command line of torchrun for a training verb, and its run.
 
     python -S -m pylib.jobs.torchrun [--nproc N] [--nodes N] [--rendezvous HOST:PORT] [--id NAME] \\
-        [--marker FILE] [--print] -- <module> <arguments>...
+        [--marker FILE] [--srun] [--print] -- <module> <arguments>...
 
 runs torchrun, or prints its line. One process needs no torchrun: this one becomes the module. On
 one node the rendezvous is torchrun's own with a free port, so two runs never collide; on several it
 is c10d at the host and port given; within a job of Slurm at its first host, and a port that follows
-from the job's number, so that no two jobs share one.
+from the job's number, so that no two jobs share one. With --srun, in a job of Slurm over several
+nodes, srun starts this launcher on each of them.
 
 USR1, a scheduler's warning of a time limit, must reach the trainings and not end torchrun: it is
 ignored from here on, and the training, which wants it, says so for itself. torchrun turns a
-training's code 75 (stopped after a checkpoint) into 1; where the training left FILE it is 75 again.
+training's code 75 (stopped after a checkpoint) into 1, srun that of the first node into 143, as it
+kills the others; where the training left FILE it is 75 again.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from typing import NamedTuple
 
 CHECKPOINTED = 75  # code of a training that stopped after a checkpoint
 
@@ -104,8 +107,20 @@ def _address(node: str) -> str:
     return found[1] if found else node
 
 
+def srun(nodes: int, words: list[str]) -> list[str]:
+    """The words that start this launcher on each node of a job of Slurm.
+
+    Args:
+        words: of the launcher, without --srun. The marker is for who waits for srun.
+    """
+    return ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1",
+            "--kill-on-bad-exit=1", *words]  # fmt: skip
+
+
 def _watch(line: list[str], marker: str) -> int:
-    """Run torchrun, which takes the signals of its process group itself; its code, or 75."""
+    """Run torchrun or srun, which take the signals of their process group; their code, or 75."""
+    if marker and os.path.exists(marker):  # of a start before: this one has not stopped yet
+        os.unlink(marker)
     child = subprocess.Popen(line)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: child.send_signal(number))
@@ -115,49 +130,92 @@ def _watch(line: list[str], marker: str) -> int:
     return code if code >= 0 else 128 - code
 
 
+class Launch(NamedTuple):
+    """What the words of the command line ask for.
+
+    Attributes:
+        options: values by name.
+        flags: --print, --srun where given.
+        command: the module and its arguments.
+    """
+
+    options: dict[str, str]
+    flags: set[str]
+    command: list[str]
+
+    @property
+    def nodes(self) -> int:
+        """Machines, one launcher on each."""
+        return int(self.options["nodes"])
+
+    def line(self, rendezvous: str, run_id: str) -> list[str]:
+        """The words of torchrun, or of the module where it takes none. Raises UsageError."""
+        return argv(
+            sys.executable, self.command[0], self.command[1:], int(self.options["nproc"]),
+            self.nodes, rendezvous or None, run_id,
+        )  # fmt: skip
+
+    def again(self) -> list[str]:
+        """The words that start this launcher on a node."""
+        names = ("nproc", "nodes", "rendezvous", "id")
+        given = [word for name in names if self.options[name]
+                 for word in (f"--{name}", self.options[name])]  # fmt: skip
+        return [sys.executable, "-S", "-m", "pylib.jobs.torchrun", *given, "--", *self.command]
+
+
+def parse(words: list[str]) -> Launch:
+    """Raises UsageError: an unknown option, no value, no number, no module."""
+    options = {"nproc": "1", "nodes": "1", "rendezvous": "", "id": "trivium", "marker": ""}
+    flags: set[str] = set()
+    if "--" not in words:
+        raise UsageError("torchrun: no -- before the module")
+    cut = words.index("--")
+    given, command = words[:cut], words[cut + 1 :]
+    while given:
+        name = given.pop(0).removeprefix("--")
+        if name in ("print", "srun"):
+            flags.add(name)
+        elif name in options and given:
+            options[name] = given.pop(0)
+        else:
+            raise UsageError(f"torchrun: unknown option or missing value: --{name}")
+    if not command:
+        raise UsageError("torchrun: no module after --")
+    for name in ("nproc", "nodes"):
+        if not options[name].isdecimal():
+            raise UsageError(f"torchrun: --{name} {options[name]}: expected a number")
+    return Launch(options, flags, command)
+
+
 def main(words: list[str]) -> int:
     """See the module's text."""
-    options = {"nproc": "1", "nodes": "1", "rendezvous": "", "id": "trivium", "marker": ""}
-    only_print = False
     try:
-        cut = words.index("--")
-        given, command = words[:cut], words[cut + 1 :]
-        while given:
-            name = given.pop(0).removeprefix("--")
-            if name == "print":
-                only_print = True
-            elif name in options and given:
-                options[name] = given.pop(0)
-            else:
-                raise UsageError(f"torchrun: unknown option or missing value: --{name}")
-        if not command:
-            raise UsageError("torchrun: no module after --")
-        if int(options["nodes"]) > 1 and not options["rendezvous"] and not only_print:
-            options["rendezvous"], options["id"] = (
-                new or old for new, old in zip(of_slurm(), ("", options["id"]), strict=True)
-            )
-        elif only_print and int(options["nodes"]) > 1 and not options["rendezvous"]:
-            options["rendezvous"] = "FIRST-NODE:20000"
-        line = argv(
-            sys.executable,
-            command[0],
-            command[1:],
-            int(options["nproc"]),
-            int(options["nodes"]),
-            options["rendezvous"] or None,
-            options["id"],
-        )
-    except (UsageError, ValueError) as error:
+        launch = parse(words)
+        rendezvous, run_id = launch.options["rendezvous"], launch.options["id"]
+        several = launch.nodes > 1
+        if "print" in launch.flags:
+            place = rendezvous or ("FIRST-NODE:20000" if several else "")
+            line = launch.line(place, run_id)
+            print(shlex.join(srun(launch.nodes, line) if "srun" in launch.flags else line))
+            return 0
+        if "srun" in launch.flags:
+            line = srun(launch.nodes, launch.again())
+        else:
+            if several and not rendezvous:
+                host, job = of_slurm()
+                rendezvous, run_id = host or "", job or run_id
+            line = launch.line(rendezvous, run_id)
+    except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    if not only_print:
-        sys.stdout.flush()
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        if options["nproc"] == options["nodes"] == "1":
-            os.execv(line[0], line)
-        return _watch(line, options["marker"])
-    print(shlex.join(line))
-    return 0
+    sys.stdout.flush()
+    if "srun" in launch.flags:  # srun passes USR1 on to its tasks, unless it was told to ignore it
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        return _watch(line, launch.options["marker"])
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    if launch.options["nproc"] == "1" and not several:
+        os.execv(line[0], line)
+    return _watch(line, launch.options["marker"])
 
 
 if __name__ == "__main__":

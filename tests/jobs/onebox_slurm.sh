@@ -2,10 +2,11 @@
 # Usage: tests/jobs/onebox_slurm.sh <directory> <command>...
 # Runs a command before a real Slurm of two nodes on this one machine, and takes it down again. Needs
 # root and Debian's packages slurm-wlm, slurm-wlm-basic-plugins and munge (it installs nothing).
-# Nodes: n1 and n2, all processors each; partition shared; jobs may be requeued.
+# Nodes: n1 and n2, all processors each; partition shared; jobs may be requeued, and start again
+# after 10 s (cred_expire; a site's default is 120).
 set -euo pipefail
 
-[ $# -ge 2 ] || { sed -n '2,5s/^# //p' "$0" >&2 && exit 2; }
+[ $# -ge 2 ] || { sed -n '2,6s/^# //p' "$0" >&2 && exit 2; }
 for program in slurmctld slurmd munged sbatch; do
   command -v "$program" >/dev/null || PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || {
     echo "$0: no $program: apt-get install slurm-wlm slurm-wlm-basic-plugins munge" >&2
@@ -40,7 +41,7 @@ done
 node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=$cores RealMemory=8000 State=UNKNOWN"
 printf '%s\n' \
   ClusterName=onebox "SlurmctldHost=$host(127.0.0.1)" SlurmUser=root SlurmdUser=root AuthType=auth/munge \
-  MpiDefault=none ProctrackType=proctrack/linuxproc TaskPlugin=task/none \
+  AuthInfo=cred_expire=10 MpiDefault=none ProctrackType=proctrack/linuxproc TaskPlugin=task/none \
   JobAcctGatherType=jobacct_gather/none SelectType=select/cons_tres SelectTypeParameters=CR_Core \
   SchedulerType=sched/backfill AccountingStorageType=accounting_storage/none ReturnToService=2 \
   MinJobAge=30 KillWait=5 SlurmctldPort=16817 "StateSaveLocation=$folder/state" \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -195,6 +196,18 @@ def test_words_for_the_schedulers() -> None:
     assert "--partition=gpu" in line
     given = conf.read(str(ROOT / "local" / "conf" / "queue.conf.example"))
     assert "gpu.q" in sge.command_line("s.sh", "x", 9, array, given, "q")
+
+
+@BOTH
+def test_a_dry_run_prints_the_line_that_a_run_submits(site: Site, back_end: str) -> None:
+    words = ["--mem", "2G", "--max-jobs-run", "2", "JOB=1:3", "log/x.JOB.log", "true"]
+    process = site.start(back_end, "--dry-run", "true", *words)
+    printed, told = process.communicate(timeout=60)
+    assert process.returncode == 0 and told == "" and not (site.folder / "log").exists()
+    assert site.run(back_end, *words)[0] == 0
+    assert [shlex.split(line)[1:] for line in printed.splitlines()] == site.submitted()
+    local = site.start("local", "--dry-run", "true", *words)
+    assert local.communicate(timeout=60) == ("", "")
 
 
 def test_large_arrays_are_cut(site: Site) -> None:

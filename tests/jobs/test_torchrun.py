@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from pylib.jobs import torchrun
 
+ROOT = Path(__file__).resolve().parents[2]
 RUN = ["py", "-m", "torch.distributed.run"]
 TAIL = ["--max-restarts=0", "-m", "pylib.bin.train", "--config", "a.toml"]
 
@@ -42,3 +49,44 @@ def test_printing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--standalone --max-restarts=0 -m pylib.bin.train 'a b'" in capsys.readouterr().out
     assert torchrun.main(["--what", "2", "--", "m"]) == 2
     assert torchrun.main(["--nproc", "2", "--"]) == 2
+
+
+def test_on_every_node_of_a_job_of_slurm(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--nodes", "2", "--marker", "exp/preempted", "--srun"]
+    assert torchrun.main([*given, "--print", "--", "m", "a b"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --kill-on-bad-exit=1 ")
+    assert "--nnodes=2" in line and "FIRST-NODE:20000" in line and line.endswith(" m 'a b'\n")
+    again = torchrun.parse([*given, "--", "m", "a b"]).again()
+    assert torchrun.parse(again[4:]) == torchrun.Launch(
+        {"nproc": "1", "nodes": "2", "rendezvous": "", "id": "trivium", "marker": ""}, set(),
+        ["m", "a b"],
+    )  # fmt: skip
+
+
+# srun as it ends when the first node has stopped after a checkpoint: it has killed the second.
+SRUN = """#!/bin/sh
+trap 'touch MARKER; exit 143' USR1
+echo started >&2
+i=0
+while [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+"""
+
+
+@pytest.mark.parametrize("warned", [True, False])
+def test_the_marker_tells_what_srun_hides(warned: bool, tmp_path: Path) -> None:
+    """75 when this start left the marker; a marker of a start before is none."""
+    marker = tmp_path / "preempted"
+    marker.touch()
+    script = SRUN if warned else "#!/bin/sh\necho started >&2\nexit 143\n"
+    (tmp_path / "srun").write_text(script.replace("MARKER", str(marker)), encoding="utf-8")
+    (tmp_path / "srun").chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-m", "pylib.jobs.torchrun", "--nodes", "2", "--marker",
+         str(marker), "--srun", "--", "m"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, process_group=0,
+    )  # fmt: skip
+    assert process.stderr is not None and process.stderr.readline() == "started\n"
+    if warned:
+        os.killpg(process.pid, signal.SIGUSR1)
+    assert process.wait(timeout=30) == (75 if warned else 143)
