@@ -40,7 +40,10 @@ def command_line(
     if conf is None:
         words = ["qsub", *options_of(array)]
     else:
-        words = conf.words({key: value for key, value in array.options.items() if key not in OWN})
+        given = {key: value for key, value in array.options.items() if key not in OWN}
+        if "time" in given:  # Grid Engine knows neither days nor minutes without hours
+            given["time"] = str(seconds_of(given["time"]))
+        words = conf.words(given)
     # -notify: USR2 comes before KILL, which would reach the task and not its job.
     words += ["-terse", "-cwd", "-V", "-notify", "-S", "/bin/bash"]
     words += ["-j", "y", "-o", f"{queue}/sched.$JOB_ID.$TASK_ID"]

@@ -18,7 +18,7 @@ from pylib.jobs import conf, grammar, logfile, scheduler, sge, slurm
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).parent / "fake" / "scheduler.py"
-PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "qsub", "qstat", "qdel")
+PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "qsub", "qstat", "qdel", "qalter")
 
 
 class Site:
@@ -37,13 +37,15 @@ class Site:
             "PYTHONPATH": str(ROOT),
             "FAKE_DIR": str(folder / "state"),
             "TRIVIUM_ROOT": str(folder),
-        }
+            "USER": "somebody", "LOGNAME": "somebody",  # as after `su`: not the owner of the jobs
+        }  # fmt: skip
 
     def start(self, back_end: str, *words: str, mode: str = "") -> subprocess.Popen[str]:
         # PATIENCE is long for people; here every job is on this machine.
         code = (
             "import sys; from pylib.jobs import cmd, scheduler; scheduler.PATIENCE = 1.0; "
             "scheduler.FIRST_POLL = 0.2; scheduler.LAST_POLL = 0.5; scheduler.SILENCE = 1.0; "
+            "scheduler.IDLE = 1.0; "
             "sys.exit(cmd.main(sys.argv[1:]))"
         )
         return subprocess.Popen(
@@ -122,7 +124,38 @@ def test_a_job_that_can_never_start_is_reported_and_cancelled(site: Site) -> Non
     assert code == 1 and "PartitionNodeLimit" in told
     assert (site.folder / "state" / "cancelled").read_text().strip() == "100"
     code, told = site.run("sge", "log/x.log", "true", mode="stuck")
-    assert code == 1 and "error state" in told
+    assert code == 1 and "as Eqw (error: no such disk)" in told
+
+
+def test_one_job_that_can_never_start_leaves_the_others_alone(site: Site) -> None:
+    code, told = site.run("sge", "JOB=1:3", "log/x.JOB.log", "sleep", "2", mode="one_stuck")
+    assert code == 1 and "1 / 3 failed" in told and "no such disk" in told
+    assert (site.folder / "state" / "cancelled").read_text().strip() == "100.1"
+
+
+@BOTH
+def test_jobs_that_wait_say_why(site: Site, back_end: str) -> None:
+    process = site.start(back_end, "JOB=1:2", "log/x.JOB.log", "true", mode="full")
+    assert process.stderr is not None
+    why = {"slurm": "Resources", "sge": "Job 100 cannot run: no free slots"}[back_end]
+    assert process.stderr.readline().endswith(f" s, 2 wait: {why}\n")
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+@BOTH
+def test_what_the_scheduler_wrote_about_a_lost_job_is_in_its_log(site: Site, back_end: str) -> None:
+    code, told = site.run(back_end, "JOB=1:2", "log/x.JOB.log", "true", mode="no_python")
+    assert code == 1 and "    python: cannot execute" in told
+    assert "python: cannot execute" in (site.folder / "log" / "x.2.log").read_text()
+
+
+def test_a_job_that_never_started_is_not_taken_for_its_earlier_run(site: Site) -> None:
+    words = ["JOB=1:2", "log/x.JOB.log", "true"]
+    assert site.run("sge", *words)[0] == 0
+    assert site.run("sge", *words, mode="stuck")[0] == 1
+    code, _ = site.run("sge", "--pick", "failed", *words)
+    assert code == 0 and len(site.submitted()) == 3
 
 
 @pytest.mark.parametrize("mode", ["slow", "silent"])
@@ -134,12 +167,12 @@ def test_a_scheduler_that_does_not_answer_delays_nothing(site: Site, mode: str) 
 
 @BOTH
 def test_a_signal_cancels_everything(site: Site, back_end: str) -> None:
-    process = site.start(back_end, "JOB=1:2", "log/x.JOB.log", "sleep", "60")
+    job = 'echo "$BASHPID" >own.new.JOB; mv own.new.JOB own.JOB; exec sleep 60'
+    process = site.start(back_end, "JOB=1:2", "log/x.JOB.log", "bash", "-c", job)
     deadline = time.monotonic() + 20
-    while len(list(site.folder.glob("state/job.*/pid.*"))) < 2:
+    while len(list(site.folder.glob("own.[12]"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
@@ -147,6 +180,20 @@ def test_a_signal_cancels_everything(site: Site, back_end: str) -> None:
     for job in (1, 2):
         end = logfile.end(str(site.folder / f"log/x.{job}.log"))
         assert end is not None and end.code == 130
+        assert not Path("/proc", (site.folder / f"own.{job}").read_text().strip()).exists()
+
+
+def test_a_job_ended_at_its_limit_by_grid_engine_says_so(site: Site) -> None:
+    """Its USR2 comes a moment before or after the task's own clock."""
+    process = site.start("sge", "--time", "0:04", "log/x.log", "touch", "ready", ";", "sleep", "60")
+    deadline = time.monotonic() + 20
+    while not (site.folder / "ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=30)
+    end = logfile.end(str(site.folder / "log" / "x.log"))
+    assert end is not None and end.code == 124
 
 
 def test_a_warned_job_is_requeued_and_its_log_goes_on(site: Site) -> None:
@@ -195,6 +242,8 @@ def test_words_for_the_schedulers() -> None:
     line = slurm.command_line("s.sh", "x", 9, array, given, "q")
     assert "--partition=gpu" in line
     given = conf.read(str(ROOT / "local" / "conf" / "queue.conf.example"))
+    line = sge.command_line("s.sh", "x", 9, array._replace(options={"time": "30"}), given, "q")
+    assert "h_rt=1800" in line  # a bare number is minutes for us, seconds for Grid Engine
     assert "gpu.q" in sge.command_line("s.sh", "x", 9, array, given, "q")
 
 

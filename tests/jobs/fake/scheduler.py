@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Fake sbatch, squeue, scontrol, scancel, qsub, qstat and qdel: the name it is called by decides.
+"""Fake sbatch, squeue, scontrol, scancel, qsub, qstat, qdel and qalter: its name decides.
 
 State lies below $FAKE_DIR. Jobs are processes of this machine. $FAKE_MODE tells what goes wrong:
-late_rc, lost_rc, cancelled, out_of_memory, refuse, slow, stuck, silent, forgets.
+cancelled, out_of_memory, refuse, slow, stuck, one_stuck, full, silent, forgets, no_python.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -33,13 +34,20 @@ def submit(words: list[str], grid: bool) -> int:
         span = next(w for w in words if w.startswith("--array=")).partition("=")[2]
     last = int(re.match(r"1-(\d+)", span)[1])
     limit = re.search(r"%(\d+)", span)
+    if grid:
+        output = words[words.index("-o") + 1].replace("$JOB_ID", str(number))
+        output = output.replace("$TASK_ID", "{}")
+    else:
+        output = next(w for w in words if w.startswith("--output=")).partition("=")[2]
+        output = output.replace("%A", str(number)).replace("%a", "{}")
     folder = HOME / f"job.{number}"
     folder.mkdir()
     (folder / "count").write_text(str(last))
-    if MODE != "stuck":
+    (folder / "notify").write_text(str("-notify" in words))
+    if MODE not in ("stuck", "full"):
         subprocess.Popen(
             [sys.executable, __file__, "work", str(number), str(last), limit[1] if limit else "99",
-             words[-1], "grid" if grid else "slurm"],
+             words[-1], "grid" if grid else "slurm", output],
             start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -47,16 +55,22 @@ def submit(words: list[str], grid: bool) -> int:
     return 0
 
 
-def work(number: str, last: int, limit: int, script: str, kind: str) -> None:
+def work(number: str, last: int, limit: int, script: str, kind: str, output: str) -> None:
     folder, running, index = HOME / f"job.{number}", {}, 0
     while index < last or running:
         while index < last and len(running) < limit:
             index += 1
+            if MODE == "one_stuck" and index == 1:
+                continue
+            line = ["bash", script]
+            if MODE == "no_python":
+                line = ["bash", "-c", "echo python: cannot execute; exit 126"]
             name = "SGE_TASK_ID" if kind == "grid" else "SLURM_ARRAY_TASK_ID"
-            child = subprocess.Popen(
-                ["bash", script], env={**os.environ, name: str(index), "SLURM_JOB_ID": number},
-                start_new_session=True, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            with open(output.format(index), "ab") as told:
+                child = subprocess.Popen(
+                    line, env={**os.environ, name: str(index), "SLURM_JOB_ID": number},
+                    start_new_session=True, stdin=subprocess.DEVNULL, stdout=told, stderr=told,
+                )  # fmt: skip
             running[index] = child
             (folder / f"pid.{index}").write_text(str(child.pid))
             if MODE == "cancelled" and index == 1 or MODE == "out_of_memory" and index == 1:
@@ -94,14 +108,20 @@ def squeue(words: list[str]) -> int:
     return 0
 
 
-def qstat() -> int:
+def qstat(words: list[str]) -> int:
+    if words[0] == "-j":
+        print(f"job_number: {words[1]}")
+        print("error reason          1:      11/30/2026 01:00:00 [0:7]: error: no such disk")
+        return 0
+    if words != ["-u", pwd.getpwuid(os.getuid()).pw_name]:
+        return 0
     print("job-ID  prior   name  user  state submit/start at  queue  slots ja-task-ID")
     print("-" * 80)
     for folder in HOME.glob("job.*"):
         number = folder.name.partition(".")[2]
         for index in range(1, int((folder / "count").read_text()) + 1):
             word, _ = state(folder, index)
-            if MODE == "stuck":
+            if MODE == "stuck" or MODE == "one_stuck" and index == 1:
                 print(f"{number} 0.5 x me Eqw 11/23/2026 01:00:00 1 {index}")
             elif word == "RUNNING":
                 print(f"{number} 0.5 x me r 11/23/2026 01:00:00 all.q@h 1 {index}")
@@ -110,18 +130,24 @@ def qstat() -> int:
     return 0
 
 
-def cancel(numbers: list[str]) -> int:
+def cancel(numbers: list[str], grid: bool) -> int:
     with open(HOME / "cancelled", "a", encoding="utf-8") as stream:
         stream.write(" ".join(numbers) + "\n")
-    for number in numbers:
+    for name in numbers:
+        number, _, one = name.replace("_", ".").partition(".")
         folder = HOME / f"job.{number}"
-        for path in folder.glob("pid.*"):
+        how = signal.SIGTERM
+        if grid:  # KILL, as Grid Engine does, after a warning if that was asked for
+            how = signal.SIGUSR2 if (folder / "notify").read_text() == "True" else signal.SIGKILL
+        for path in folder.glob(f"pid.{one or '*'}"):
             if not (folder / f"end.{path.suffix[1:]}").exists():
                 try:
-                    os.killpg(int(path.read_text()), signal.SIGTERM)
+                    os.killpg(int(path.read_text()), how)
                 except ProcessLookupError:
                     pass
         for index in range(1, int((folder / "count").read_text()) + 1):
+            if one and int(one) != index:
+                continue
             if not (folder / f"pid.{index}").exists():
                 (folder / f"end.{index}").write_text("CANCELLED")
     return 0
@@ -130,16 +156,19 @@ def cancel(numbers: list[str]) -> int:
 def main(argv: list[str]) -> int:
     name, words = Path(argv[0]).name, argv[1:]
     if words[:1] == ["work"]:
-        work(words[1], int(words[2]), int(words[3]), words[4], words[5])
+        work(words[1], int(words[2]), int(words[3]), words[4], words[5], words[6])
         return 0
     if name in ("sbatch", "qsub"):
         return submit(words, name == "qsub")
     if name == "squeue":
         return squeue(words)
     if name == "qstat":
-        return qstat()
+        return qstat(words)
+    if name == "qalter":  # -w p <job>
+        print(f"Job {words[2]} cannot run: no free slots\nverification: no suitable queues")
+        return 1
     if name in ("scancel", "qdel"):
-        return cancel(words)
+        return cancel(words, name == "qdel")
     if name == "scontrol":  # requeue
         with open(HOME / "requeued", "a", encoding="utf-8") as stream:
             stream.write(" ".join(words) + "\n")
