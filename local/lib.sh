@@ -11,6 +11,7 @@
 #   dry_run=false      # print every command and stop
 #   status=false       # print what the ledger knows and stop
 #   force=false        # run stages that were made with another configuration again
+#   wait=false         # wait for another run that makes the same output, instead of stopping
 #   # end of options
 #   . "$TRIVIUM_ROOT/local/parse_options.sh"
 #   . "$TRIVIUM_ROOT/local/lib.sh"
@@ -32,7 +33,7 @@
 # another configuration it refuses, unless --stage or --force true. --stage N runs all from N on.
 # With --dry-run a step that declares the option dry_run is called with it and prints its own plan.
 # Stages run one after another. Recipes for different systems or seeds may run side by side in one
-# $exp; a second run that comes to an output another one is making is refused.
+# $exp; a second run that comes to an output another one is making is refused, or waits with --wait.
 # Exit codes: 0 done, 1 failure, 2 usage, 75 stopped after a checkpoint (the same command goes on).
 
 # shellcheck disable=SC2154 # exp, stage, stop_stage ... are the recipe's; recipe_begin looks for them
@@ -91,7 +92,7 @@ _lib_on_signal() { # _lib_on_signal <name> <code>
   local pids
   trap '_lib_kill_now' INT TERM
   if [ -n "$_lib_pid" ]; then
-    warn "$1: stopping $_lib_stage (once more to kill it)"
+    warn "$1: stopping ${_lib_stage:-process $_lib_pid} (once more to kill it)"
     read -ra pids < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$_lib_pid") || true
     kill -TERM ${pids[@]+"${pids[@]}"} 2>/dev/null || true
     local i
@@ -119,9 +120,12 @@ _lib_lock() {
   exec {_lib_lock}<>"$file" || _lib_unwritable "$file"
   # Another run that only looks whether this is up to date is done in a moment.
   if ! flock -w 3 "$_lib_lock"; then
-    holder=$(<"$file")
-    die "another run is at work in $exp (process ${holder:-unknown}, or something it started), on" \
-      "$1: wait for it or stop it; use --exp DIR for a second one side by side"
+    holder="process $(<"$file"), or something it started"
+    [ "${wait-false}" = true ] ||
+      die "another run is at work in $exp ($holder), on $1: wait for it or stop it; use --exp DIR for" \
+        "a second one side by side"
+    log "$_lib_stage: waiting for another run that makes $1 ($holder)"
+    flock "$_lib_lock"
   fi
   printf '%s on %s since %(%F %T)T\n' "$$" "$HOSTNAME" -1 >"$file" || _lib_unwritable "$file"
 }
@@ -242,16 +246,24 @@ _lib_dry_run() {
   fi
 }
 
-# The command runs beside a waiting shell, so that a signal is passed on at once; Python only gives
-# it back the interrupt that a shell takes from what it starts so.
-_lib_run() {
+# foreground <command>...: runs it beside a waiting shell, so that INT and TERM are passed on at once to
+# all that it started; Python only gives it back the interrupt that a shell takes from what it starts so.
+foreground() {
   local rc=0
+  trap '_lib_on_signal INT 130' INT
+  trap '_lib_on_signal TERM 143' TERM
   "$TRIVIUM_PYTHON" -I -S -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])' "${command[@]}" </dev/null &
+os.execvp(sys.argv[1], sys.argv[1:])' "$@" </dev/null &
   _lib_pid=$!
   wait "$_lib_pid" || rc=$?
   _lib_pid=
+  return "$rc"
+}
+
+_lib_run() {
+  local rc=0
+  foreground "${command[@]}" || rc=$?
   _lib_ran=$((_lib_ran + 1))
   _lib_ledger record --rc "$rc" "${about[@]}" "$@" || rc=1
   case $rc in

@@ -26,7 +26,8 @@
 #   --stage, --stop-stage      a number or, in a script with stages, the name of one
 #   --                         ends the options
 #   -h, --help                 prints the help, exits 0
-# Options may stand after positional arguments. Usage errors exit 2. A first word of --cmd such as
+# Options may stand after positional arguments; a script that runs another one sets options_first=true,
+# and what follows its first argument is kept as it is. Usage errors exit 2. A first word of --cmd such as
 # local/run.sh is looked for below the current directory, then below $TRIVIUM_ROOT.
 
 _po_script=${BASH_SOURCE[1]:-$0}
@@ -231,6 +232,31 @@ _po_read_config() {
   done <"$_po_file"
 }
 
+# _po_own <word>...: how many words are this script's, into _po_count: with options_first those up to
+# and with the first argument, else all.
+_po_own() {
+  local _po_name _po_words
+  _po_count=$#
+  [ "${options_first-}" = true ] || return 0
+  _po_count=0
+  while [[ ${1-} == -?* && $1 != -- ]]; do
+    _po_name=${1#--} _po_words=2
+    _po_name=${_po_name//-/_}
+    if [[ $1 == *=* || $1 == -h || $1 == --help || $# -eq 1 ]]; then
+      _po_words=1
+    elif [ "${_po_type[$_po_name]-}" = boolean ] && [ "$2" != true ] && [ "$2" != false ]; then
+      _po_words=1
+    fi
+    _po_count=$((_po_count + _po_words))
+    shift "$_po_words"
+  done
+  if [ "${1-}" = -- ]; then
+    _po_count=$((_po_count + $#))
+  elif [ $# -gt 0 ]; then
+    _po_count=$((_po_count + 1))
+  fi
+}
+
 # First pass: the files given by --config, so that the command line wins in any order.
 _po_configs() {
   _po_declared config && return 0
@@ -328,7 +354,9 @@ _po_after() {
 }
 
 _po_read_script
-_po_configs "$@"
-_po_command_line "$@"
+_po_own "$@"
+_po_configs "${@:1:_po_count}"
+_po_command_line "${@:1:_po_count}"
+_po_rest+=("${@:_po_count+1}")
 _po_after
 set -- ${_po_rest[@]+"${_po_rest[@]}"}

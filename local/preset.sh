@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sourced by recipes instead of parse_options.sh: goes to the recipe's directory, reads the options of
-# conf/preset_<preset>.conf and, over them, those of the command line.
+# conf/preset_<preset>.conf and, over them, those of the command line; data directories lie beside exp,
+# or within another --exp.
 
 for ((_i = 1; _i <= $#; _i++)); do
   case ${!_i} in
@@ -15,3 +16,5 @@ cd "$(dirname "${BASH_SOURCE[1]}")" || exit 1
 . "$TRIVIUM_ROOT/local/lib.sh"
 [ $# -eq 0 ] || usage_error "${0##*/} takes no argument: $*"
 [ -f "conf/preset_$preset.conf" ] || usage_error "no preset $preset: $(cd conf && echo preset_*.conf)"
+# shellcheck disable=SC2154 # every recipe has exp and data
+[ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }

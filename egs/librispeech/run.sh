@@ -39,6 +39,7 @@ decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
 stage=                  # first stage to run, number or name, whatever the ledger says
 stop_stage=             # last stage to run, number or name
 force=false             # make again what was made with another configuration
+wait=false              # wait for another run that makes the same output, instead of stopping
 dry_run=false           # print every command and stop
 status=false            # print what the ledger knows and stop
 list_stages=false       # print the stages and stop
@@ -57,13 +58,12 @@ probe=         # measure every layer: phone probe and PNMI (needs phone times)
 # end of options
 . "$TRIVIUM_ROOT/local/preset.sh"
 case $system in mt4ssl | hubert | data2vec | offte | scratch) ;; *) usage_error "no system $system" ;; esac
-[ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
 recipe_begin
 
 corpus=${corpus_dir:-$data/local/corpus} corpus_name=LibriSpeech
 [ -n "$corpus_dir" ] || corpus_name="built-in $corpus_size"
 train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
-  --threads "$threads" --seed "$seed" --preset "$preset")
+  --threads "$threads" --preset "$preset")
 array=(--cmd "$decode_cmd" --nj "$nj")
 
 if [ -z "$corpus_dir" ]; then
@@ -111,10 +111,10 @@ if [ "$system" != scratch ] && { [ "$system" != data2vec ] || ((iteration > 1));
       steps/dump_labels.sh "${array[@]}" --rate "$label_rate" "$data/$name" "$exp/kmeans_it1"
   done
   for ((it = 1; it < iteration; it++)); do
-    model=$exp/pretrain_${bootstrap}_it${it}_s$seed next=it$((it + 1))
-    # models whose features later iterations cluster
+    model=$exp/pretrain_${bootstrap}_it${it}_s1 next=it$((it + 1))
+    # models whose features later iterations cluster: one for all seeds
     stage 6 bootstrap --in "$data/train$suffix/labels.scp" --out "$model/checkpoint_last.pt" -- \
-      "${train[@]}" --config "conf/${bootstrap}_$preset.toml" --system-name "$bootstrap" \
+      "${train[@]}" --seed 1 --config "conf/${bootstrap}_$preset.toml" --system-name "$bootstrap" \
       --set "targets.clusters=$clusters $set_pretrain" "$data/train$suffix" "$data/$dev$suffix" "$model"
     clusters=$clusters_next suffix=_$next
     # k-means and labels of those features
@@ -130,7 +130,7 @@ if [ "$system" != scratch ]; then
   [ "$system" = data2vec ] || inputs+=("$data/train$suffix/labels.scp" "$data/$dev$suffix/labels.scp")
   # pre-training
   stage 8 pretrain --in "${inputs[@]}" --out "$model/checkpoint_last.pt" -- \
-    "${train[@]}" --config "conf/${system}_$preset.toml" --system-name "$system" \
+    "${train[@]}" --seed "$seed" --config "conf/${system}_$preset.toml" --system-name "$system" \
     --set "targets.clusters=$clusters $set_pretrain" "$data/train$suffix" "$data/$dev$suffix" "$model"
   pretrained=(--init "$model/checkpoint_last.pt")
 fi
@@ -141,7 +141,7 @@ config=conf/ctc_${preset}_$split.toml
 [ "$system" != scratch ] || [ ! -f "conf/scratch_$preset.toml" ] || config=conf/scratch_$preset.toml
 # CTC fine-tuning on the labelled split
 stage 9 finetune --in "$data/$labelled/text" "${pretrained[@]:1}" --out "$tuned/checkpoint_best.pt" -- \
-  "${train[@]}" --config "$config" --system-name "$system" "${pretrained[@]}" \
+  "${train[@]}" --seed "$seed" --config "$config" --system-name "$system" "${pretrained[@]}" \
   --set "$set_finetune" "$data/$labelled" "$data/$dev" "$tuned"
 
 # letter lexicon and 4-gram language model

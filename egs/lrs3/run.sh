@@ -42,6 +42,7 @@ decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
 stage=                  # first stage to run, number or name, whatever the ledger says
 stop_stage=             # last stage to run, number or name
 force=false             # make again what was made with another configuration
+wait=false              # wait for another run that makes the same output, instead of stopping
 dry_run=false           # print every command and stop
 status=false            # print what the ledger knows and stop
 list_stages=false       # print the stages and stop
@@ -61,7 +62,6 @@ analyse=     # what each layer and modality knows of phones (needs phone times)
 for system in $systems; do
   case $system in vatlm | avhubert | scratch) ;; *) usage_error "no system $system: vatlm, avhubert or scratch" ;; esac
 done
-[ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
 recipe_begin
 
 array=(--cmd "$decode_cmd" --nj "$nj")

@@ -39,6 +39,7 @@ decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
 stage=                  # first stage to run, number or name, whatever the ledger says
 stop_stage=             # last stage to run, number or name
 force=false             # make again what was made with another configuration
+wait=false              # wait for another run that makes the same output, instead of stopping
 dry_run=false           # print every command and stop
 status=false            # print what the ledger knows and stop
 list_stages=false       # print the stages and stop
@@ -61,7 +62,6 @@ for system in $systems; do
   [ -f "conf/objective_$system.toml" ] || usage_error "no system $system: $(cd conf && echo objective_*.toml)"
 done
 [ -z "$train_set" ] || [ -n "$unseen_set" ] || usage_error "--train-set needs --unseen-set"
-[ -n "$data" ] || { [ "$exp" = exp ] && data=data || data=$exp/data; }
 recipe_begin
 
 array=(--cmd "$decode_cmd" --nj "$nj") stem=${feats%200}

@@ -12,8 +12,8 @@ from sources import ROOT, declared_options, environment, text, tracked
 STEPS = tracked("steps/*.sh")
 RECIPES = tracked("egs/*/run.sh")
 LOCALS = tuple(name for name in tracked("egs/*/local/*.sh") if declared_options(name))
-COMMON = {"exp", "stage", "stop-stage", "list-stages", "dry-run", "status", "force", "preset",
-          "corpus-dir", "nj"}  # fmt: skip
+COMMON = {"exp", "stage", "stop-stage", "list-stages", "dry-run", "status", "force", "wait",
+          "preset", "corpus-dir", "nj"}  # fmt: skip
 
 
 def call(*words: str) -> subprocess.CompletedProcess[str]:

@@ -253,3 +253,21 @@ os.execv(sys.argv[1], sys.argv[1:])' "$RUN" JOB=1:2 log/x.JOB.log sleep 73 >out 
   [ "$status" -eq 2 ]
   has "no back end 'pbs', only local, sge, slurm, ssh"
 }
+
+@test "a warning of a time limit reaches a job within a job: it writes its checkpoint, code 75" {
+  cat >train.py <<'P'
+import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: (print("warned", flush=True), sys.exit(75)))
+open("ready", "w").close()
+signal.pause()
+P
+  "$RUN" log/outer.log "$RUN" log/inner.log "$TRIVIUM_PYTHON" -S train.py &
+  pid=$!
+  eventually 60 test -e ready
+  kill -USR1 "$pid"
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 75 ]
+  grep -qx warned log/inner.log
+  grep -q '^# Ended (code 75)' log/outer.log
+}
