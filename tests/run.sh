@@ -6,10 +6,11 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
-fast=false # leave out the slow tests (recipes end to end, over-fitting, benchmarks)
-shell=true # run the shell tests
-only=      # only the Python tests below this path, such as tests/corpus
-jobs=      # tests at once (empty: as many as processors)
+fast=false     # leave out the slow tests (recipes end to end, over-fitting, benchmarks)
+shell=true     # run the shell tests
+clusters=false # run the tests before a real Slurm, Grid Engine and sshd too (see tests/jobs)
+only=          # only the Python tests below this path, such as tests/corpus
+jobs=          # tests at once (empty: as many as processors)
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 . "$TRIVIUM_ROOT/local/lib.sh"
@@ -21,6 +22,9 @@ export OMP_NUM_THREADS=1 # processes side by side, one thread each
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
+# Installed packages alone must not decide whether a run takes ten minutes longer.
+slow="slow and not gpu"
+[ "$clusters" = true ] || slow+=" and not slurm and not sge and not ssh"
 
 # count <word> <file>: the number before a word in pytest's closing line, or 0.
 count() {
@@ -56,14 +60,13 @@ all() {
   if [ -n "$only" ]; then
     [ -e "$only" ] || usage_error "--only $only: no such file or directory"
     part "unit tests of $only" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" "$only"
-    [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "slow and not gpu" "$only"
+    [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "$slow" "$only"
   else
     part "rules of the house and linters" "${pytest[@]}" -n "$jobs" -m "not gpu" tests/arch
     [ "$shell" = false ] || part "shell tests" bats --tap tests/shell
     part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
     if [ "$fast" = false ]; then
-      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile -m "slow and not gpu" tests \
-        --ignore=tests/arch
+      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile -m "$slow" tests --ignore=tests/arch
       if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
         part "GPU tests" "${pytest[@]}" -m gpu tests
       fi
