@@ -46,6 +46,7 @@ if ! "${words[@]}" "${resources[@]}" JOB=1:2 "$work/log/job.JOB.log" "$TRIVIUM_P
     "with .venv, on the shared disk, or set TRIVIUM_PYTHON to an environment that is there"
   warn "- refused by the scheduler: options of the site are missing: copy local/conf/slurm.conf.example" \
     "(or queue.conf.example) to local/conf/slurm.conf and name partitions and memory as your site does"
+  warn "- ssh asks for a password or does not know the machine: set up keys, log in there once by hand"
   warn "- it waits for ever: ask for less (--gpu 0), and look at squeue or qstat"
   exit 1
 fi

@@ -97,6 +97,8 @@ class Local:
         self.devices_of: dict[int, list[str]] = {}
         self.codes: dict[int, int] = {}
         self.started: dict[int, float] = {}
+        self.waiting: list[int] = []
+        self.most = 0  # jobs at once
         self.here: list[subprocess.Popen[bytes]] = []  # tasks that a warning is passed on to
 
     def plan(self, array: Array, ids: list[int], conf: Conf | None, queue: str) -> list[list[str]]:
@@ -116,19 +118,19 @@ class Local:
         USR1, a scheduler's warning of a time limit, is passed on: this may itself run within a job.
         """
         free = gpus() if int(array.options.get("gpu", "0")) else []
-        limit = self.limit(array, free)
+        self.most = self.limit(array, free)
         description = task.describe(array, queue, tied=True)
-        waiting = list(ids)
+        self.waiting = list(ids)
         begin = time.monotonic()
         signal.signal(signal.SIGUSR1, self._warn)
         with signals_raised():
             try:
-                while waiting or self.running:
-                    while waiting and len(self.running) < limit:
-                        self._start(array, waiting.pop(0), description, free)
+                while self.waiting or self.running:
+                    while self.waiting and len(self.running) < self.most:
+                        self._start(array, self.waiting.pop(0), description, free)
                     self._reap(array, queue, free)
-                    watch(self._progress(len(ids), time.monotonic() - begin, limit))
-                    if len(self.running) == limit or not waiting:
+                    watch(self._progress(len(ids), time.monotonic() - begin))
+                    if len(self.running) >= self.most or not self.waiting:
                         time.sleep(0.02 if time.monotonic() - begin < 2 else 0.1)
             except Signalled as signalled:
                 self._stop(array, queue)
@@ -170,12 +172,12 @@ class Local:
                 continue
             del self.running[job]
             free.extend(self.devices_of.pop(job, []))
-            self._freed(job)
-            told = task.read_rc(queue, job)
-            self.codes[job] = self._lost(array, job, code) if told is None else told
+            self._ended(array, job, code, queue)
 
-    def _freed(self, job: int) -> None:
-        """A job's place is free again."""
+    def _ended(self, array: Array, job: int, code: int, queue: str) -> None:
+        """What ran a job ended with this code."""
+        told = task.read_rc(queue, job)
+        self.codes[job] = self._lost(array, job, code) if told is None else told
 
     def _lost(self, array: Array, job: int, code: int) -> int:
         """A job that left no rc file was killed from outside: write the footer in its place."""
@@ -197,7 +199,7 @@ class Local:
             process.wait()
         self._reap(array, queue, [])
 
-    def _progress(self, total: int, elapsed: float, limit: int) -> Progress:
+    def _progress(self, total: int, elapsed: float) -> Progress:
         failed = sum(1 for code in self.codes.values() if code)
         ended = len(self.codes)
         eta = elapsed / ended * (total - ended) if ended else None

@@ -27,7 +27,8 @@ from pylib.jobs.grammar import Array, seconds_of
 GRACE = 60.0  # seconds between TERM and KILL: enough to write a checkpoint
 SGE_GRACE = 45.0  # the same under Grid Engine: below the 60 s between its USR2 and its KILL
 EARLY = 5.0  # seconds before its time limit from which a job asked to stop counts as over it
-STOP_FILE = "stop"  # below the queue directory: all tasks of the array end (the ssh back end)
+# Below the queue directory: all tasks of the array end, or one by stop.<job> (the ssh back end).
+STOP_FILE = "stop"
 CHECKPOINTED = 75  # code of a job that stopped on TERM and can go on
 # The shell and launchers below it live through the warning of a time limit; trainings act on it.
 PIPEFAIL = "set -euo pipefail\ntrap '' USR1\n"
@@ -138,11 +139,11 @@ def run(task: dict[str, Any], job: int) -> int:
             process_group=0,
         )
         stop.watch(child)
-        code = _wait(child, start, task, stop)
+        code = _wait(child, start, task, stop, job)
         # Nothing of the job outlives it, whatever way it ended.
         grace = SGE_GRACE if task["scheduler"] == "sge" else GRACE
         _end_group(child, grace if code in (124, 130) else 0.0)
-        if (code == 130 or stop.asked) and child.returncode == CHECKPOINTED:
+        if code in (124, 130) and child.returncode == CHECKPOINTED:
             code = CHECKPOINTED
         seconds = time.monotonic() - start
         if code == CHECKPOINTED and stop.warned and _requeue(task["scheduler"], log):
@@ -169,7 +170,9 @@ def _appending(log: str) -> int:
     return os.open(log, os.O_WRONLY | os.O_APPEND)
 
 
-def _wait(child: subprocess.Popen[bytes], start: float, task: dict[str, Any], stop: Stop) -> int:
+def _wait(
+    child: subprocess.Popen[bytes], start: float, task: dict[str, Any], stop: Stop, job: int
+) -> int:
     """Code of exit: the job's own, 124 over the limit, 130 when it was asked to stop."""
     parent, limit, tied = os.getppid(), task["limit"], task["tied"]
 
@@ -177,6 +180,7 @@ def _wait(child: subprocess.Popen[bytes], start: float, task: dict[str, Any], st
         return 130 if limit is None or time.monotonic() - start < limit - EARLY else 124
 
     stop_file = os.path.join(task["queue"], STOP_FILE)
+    stop_files = (stop_file, f"{stop_file}.{job}")
     while True:
         try:
             code = child.wait(timeout=1.0)
@@ -187,7 +191,7 @@ def _wait(child: subprocess.Popen[bytes], start: float, task: dict[str, Any], st
                 return 124
             if stop.asked:
                 return asked()
-            if (tied and os.getppid() != parent) or os.path.exists(stop_file):
+            if (tied and os.getppid() != parent) or any(map(os.path.exists, stop_files)):
                 return 130
         else:
             if stop.asked and code != 0:

@@ -275,11 +275,14 @@ def test_large_arrays_are_cut(site: Site) -> None:
 
 @pytest.fixture
 def hosts(site: Site) -> Site:
-    """Two machines behind a fake ssh that runs the command here, and does not reach `down`."""
+    """Two machines behind a fake ssh that runs the command here; it does not reach `down`, and the
+    connection to `cut` breaks while a job runs."""
     (site.folder / "bin" / "ssh").write_text(
         "#!/usr/bin/env bash\nhost=${*: -2:1}\n"
         '[ "$host" != down ] || { echo "ssh: no route to host" >&2; exit 255; }\n'
-        'echo "$host" >>"$FAKE_DIR/hosts"\nexec bash -c "${*: -1}"\n',
+        'echo "$host" >>"$FAKE_DIR/hosts"\n[ "$host" != cut ] || {\n  bash -c "${*: -1}" &\n'
+        "  until [ -e began ]; do sleep 0.05; done\n  exit 255\n}\n"
+        'exec bash -c "${*: -1}"\n',
         encoding="utf-8",
     )
     (site.folder / "bin" / "ssh").chmod(0o755)
@@ -301,9 +304,31 @@ def test_a_machine_that_ssh_does_not_reach_is_told(hosts: Site) -> None:
     code, told = hosts.run("ssh", "log/x.log", "true")
     assert code == 1 and "no route to host" in told and "Traceback" not in told
     assert logfile.end(str(hosts.folder / "log/x.log")).code == 255
+    assert "ssh to down ended with code 255" in (hosts.folder / "log/x.log").read_text()
+    (hosts.folder / ".queue" / "machines").write_text("down 2\none\n")
+    code, told = hosts.run("ssh", "JOB=1:5", "log/x.JOB.log", "sleep", "0.2")
+    assert code == 0 and "down was not reached" in told
+    assert (hosts.folder / "state" / "hosts").read_text().split() == ["one"] * 5
     (hosts.folder / ".queue" / "machines").write_text("one two three\n")
     code, told = hosts.run("ssh", "log/x.log", "true")
     assert code == 2 and ".queue/machines:1" in told
+
+
+def test_a_job_whose_connection_breaks_ends(hosts: Site) -> None:
+    (hosts.folder / ".queue" / "machines").write_text("cut\n")
+    code, told = hosts.run("ssh", "log/x.log", "touch", "began", ";", "sleep", "60")
+    assert code == 1 and "cut is silent about job 1" in told
+    assert logfile.end(str(hosts.folder / "log/x.log")).code == 130
+    assert (hosts.folder / "log/x.log").read_text().count("# Ended") == 1
+
+
+def test_the_site_says_how_ssh_is_called(hosts: Site) -> None:
+    (hosts.folder / "bin" / "ssh").rename(hosts.folder / "bin" / "ours")
+    hosts.environment["TRIVIUM_SSH"] = "ours -F 'a file'"
+    assert hosts.run("ssh", "log/x.log", "true")[0] == 0
+    hosts.environment["TRIVIUM_SSH"] = "ours 'a"
+    code, told = hosts.run("ssh", "log/x.log", "true")
+    assert code == 2 and "TRIVIUM_SSH=ours 'a: No closing quotation" in told
 
 
 def test_a_signal_ends_jobs_on_other_machines(hosts: Site) -> None:
