@@ -86,6 +86,7 @@ class Stop:
 
     def __init__(self, scheduler: str) -> None:
         self.asked = False
+        self.told = False  # whether the job's group has got its one TERM
         self.warned = False
         self.child: subprocess.Popen[bytes] | None = None
         signal.signal(signal.SIGINT, self._take)
@@ -102,14 +103,15 @@ class Stop:
 
     def _take(self, number: int, frame: object) -> None:
         self.asked = True
-        if self.child is not None and self.child.returncode is None:
-            _signal_group(self.child, signal.SIGTERM)
+        # A second TERM would have a training leave without its checkpoint.
+        if not self.told and self.child is not None and self.child.returncode is None:
+            self.told = _signal_group(self.child, signal.SIGTERM)
 
     def watch(self, child: subprocess.Popen[bytes]) -> None:
         """From now on the job is ``child``; a signal that came before reaches it now."""
         self.child = child
-        if self.asked:
-            _signal_group(child, signal.SIGTERM)
+        if self.asked and not self.told:
+            self.told = _signal_group(child, signal.SIGTERM)
         if self.warned:
             _signal_group(child, signal.SIGUSR1)
 
@@ -142,7 +144,7 @@ def run(task: dict[str, Any], job: int) -> int:
         code = _wait(child, start, task, stop, job)
         # Nothing of the job outlives it, whatever way it ended.
         grace = SGE_GRACE if task["scheduler"] == "sge" else GRACE
-        _end_group(child, grace if code in (124, 130) else 0.0)
+        _end_group(child, grace if code in (124, 130) else 0.0, stop.told)
         if code in (124, 130) and child.returncode == CHECKPOINTED:
             code = CHECKPOINTED
         seconds = time.monotonic() - start
@@ -208,9 +210,9 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
     return True
 
 
-def _end_group(child: subprocess.Popen[bytes], grace: float) -> None:
-    """End what is left of the job's process group: TERM where there is a grace, then KILL."""
-    if grace and _signal_group(child, signal.SIGTERM):
+def _end_group(child: subprocess.Popen[bytes], grace: float, told: bool) -> None:
+    """End what is left of the job's process group: TERM where not told yet, a grace, then KILL."""
+    if grace and _signal_group(child, 0 if told else signal.SIGTERM):
         until = time.monotonic() + grace
         while time.monotonic() < until and _signal_group(child, 0):
             child.poll()

@@ -162,9 +162,9 @@ J
   grep -q '^# Ended (code 130' log/x.1.log
 }
 
-@test "TERM to a job that writes a checkpoint and leaves with 75: the footer says 75" {
+@test "TERM to a job that writes a checkpoint and leaves with 75: it comes once, the footer says 75" {
   cat >job.sh <<'J'
-trap 'sleep 0.3; touch checkpoint; exit 75' TERM
+trap 'trap "exit 1" TERM; sleep 2; touch checkpoint; exit 75' TERM
 sleep 76 &
 wait
 J
