@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pylib.nn.norms import time_statistics
+from pylib.nn.sharded import held
 from pylib.nn.transformer import Transformer, TransformerSize
 
 
@@ -48,13 +49,18 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def step(self, student: Transformer, tau: float) -> None:
-        """teacher <- tau * teacher + (1 - tau) * student; positions and buffers copied."""
+        """teacher <- tau * teacher + (1 - tau) * student; positions and buffers copied.
+
+        Of sharded parameters every process steps its own part: teacher and student are shared
+        out alike, and the average of one number needs no other.
+        """
         averaged: list[Tensor] = []
         sources: list[Tensor] = []
         copied: list[Tensor] = []
         originals: list[Tensor] = []
         pairs = zip(self.context.named_parameters(), student.parameters(), strict=True)
-        for (name, mine), theirs in pairs:
+        for (name, whole), original in pairs:
+            mine, theirs = held(whole), held(original)
             if name.startswith("pos_conv."):
                 copied.append(mine)
                 originals.append(theirs)

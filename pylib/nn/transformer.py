@@ -60,7 +60,11 @@ class Block(nn.Module):
         self.dropout = Dropout(size.dropout)
 
     def forward(
-        self, x: Tensor, bias: Tensor | None = None, index: Tensor | None = None
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        index: Tensor | None = None,
+        skip: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Output and feed-forward output before its residual add.
 
@@ -68,11 +72,14 @@ class Block(nn.Module):
             x: (B, T, D).
             bias: (B, 1, 1, T), -inf on padded frames, or None.
             index: (B, m) frames to compute; all by default. Keys and values are always all.
+            skip: give the input back for both.
 
         Returns:
             block output and feed-forward output, both (B, T, D), or (B, m, D) with `index`.
         """
         asked = x if index is None else take_frames(x, index)
+        if skip:
+            return asked, asked
         if self.pre:
             keys = self.attention_norm(x)
             queries = None if index is None else self.attention_norm(asked)
@@ -97,12 +104,17 @@ class Transformer(nn.Module):
     """Positions added to the input, LayerNorm and dropout, blocks with LayerDrop.
 
     Linear layers start as N(0, 0.02) with zero biases (fairseq: init_bert_params).
+
+    Attributes:
+        visit_all: go into the blocks that LayerDrop skips too, and out again. For sharded
+            parameters: processes that skip different blocks still fetch all of them together.
     """
 
     def __init__(self, size: TransformerSize) -> None:
         super().__init__()
         self.pre = size.norm == "pre"
         self.layerdrop = size.layerdrop
+        self.visit_all = False
         self.pos_conv = positions(
             size.dim,
             size.pos_conv_depth,
@@ -152,8 +164,8 @@ class Transformer(nn.Module):
         kept = self._kept()
         for i, block in enumerate(self.blocks[:count]):
             chosen = index if i == count - 1 else None
-            if kept[i]:
-                x, _ = block(x, bias, chosen)
+            if kept[i] or self.visit_all:
+                x, _ = block(x, bias, chosen, not kept[i])
             elif chosen is not None:
                 x = take_frames(x, chosen)
         return self.norm(x) if self.pre and last is None else x

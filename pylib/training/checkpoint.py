@@ -43,9 +43,9 @@ def save(folder: Path, names: Sequence[str], payload: Mapping[str, Any]) -> None
     others are.
     """
     first = folder / names[0]
-    require_free_space(folder, _size(payload))
+    require_free_space(folder, size(payload))
     with atomic_path(first) as temp:
-        _write(temp, payload)
+        write(temp, payload)
     for name in names[1:]:
         with atomic_path(folder / name) as temp:
             try:
@@ -63,14 +63,14 @@ def prune(folder: Path, keep: int) -> None:
         path.unlink()
 
 
-def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; nothing in it is executed.
+def read(path: Path, mapped: bool = False) -> Any:
+    """What a file of tensors and plain values holds, on the CPU; nothing in it is executed.
 
-    Raises UserError: missing, cut off, or not a checkpoint of this program.
+    mapped: leave the tensors on the disk until somebody reads them.
+    Raises UserError: missing or cut off.
     """
-    path = Path(path)
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint: has the training finished?") from None
     except Exception as error:  # a damaged pickle fails in every way there is
@@ -80,6 +80,15 @@ def load(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: not a readable checkpoint ({first}): use another one or train again"
         ) from None
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; nothing in it is executed.
+
+    Raises UserError: missing, cut off, or not a checkpoint of this program.
+    """
+    path = Path(path)
+    payload = read(path)
     if not isinstance(payload, dict) or not {"format", "system", "config", "model"} <= set(payload):
         raise UserError(f"{path}: not a checkpoint of Trivium: convert it with pylib.interop first")
     if payload["format"] != FORMAT:
@@ -117,7 +126,7 @@ def load_system(
             raise UserError(
                 f"{path}: its configuration makes no model ({error}): use another one"
             ) from None
-        _check_weights(fresh.state_dict(), payload["model"], str(path))
+        check_weights(fresh.state_dict(), payload["model"], str(path))
     system = build_system(config, *sizes)
     restore(system, payload["model"], str(path))
     return system.to(device).eval(), config, payload
@@ -125,7 +134,7 @@ def load_system(
 
 def restore(module: nn.Module, state: Mapping[str, Any], where: str) -> None:
     """Load weights strictly. Raises UserError naming the first keys that do not fit."""
-    _check_weights(module.state_dict(), state, where)
+    check_weights(module.state_dict(), state, where)
     module.load_state_dict(state)
 
 
@@ -138,7 +147,8 @@ def _require_size(config: TrainConfig, state: Mapping[str, Any], where: str) -> 
                 raise UserError(f"{where}: {key} = {value} of {weights} weights: train again")
 
 
-def _check_weights(own: Mapping[str, Any], state: Mapping[str, Any], where: str) -> None:
+def check_weights(own: Mapping[str, Any], state: Mapping[str, Any], where: str) -> None:
+    """Refuse weights of other names or shapes. Raises UserError naming the first of them."""
     problems = [f"lacks {key}" for key in own if key not in state]
     problems += [f"has {key}, unknown here" for key in state if key not in own]
     problems += [
@@ -168,8 +178,11 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _write(path: Path, payload: Mapping[str, Any]) -> None:
-    """Raises OSError with what the file system says, where torch would hide it."""
+def write(path: Path, payload: Mapping[str, Any]) -> None:
+    """One file of tensors and plain values; equal payloads make equal bytes.
+
+    Raises OSError with what the file system says, where torch would hide it.
+    """
     try:
         # To a stream: given a name, torch writes it, a passing one here, into the archive.
         with open(path, "wb") as stream:
@@ -193,12 +206,12 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-def _size(payload: Any) -> int:
+def size(payload: Any) -> int:
     """Bytes of all tensors of a payload, and a little."""
     if isinstance(payload, torch.Tensor):
         return payload.numel() * payload.element_size()
     if isinstance(payload, Mapping):
-        return 4096 + sum(_size(value) for value in payload.values())
+        return 4096 + sum(size(value) for value in payload.values())
     if isinstance(payload, list | tuple):
-        return sum(_size(value) for value in payload)
+        return sum(size(value) for value in payload)
     return 0

@@ -1,8 +1,8 @@
 """Processes of a run: rank and world from torchrun's environment, sums over them.
 
 Gradients are summed by hand over one flat tensor (`step.GradientBuffer`), so that processes whose
-LayerDrop skipped different layers still agree. Sharded parameters (FSDP2) would replace `sum_`
-for gradients and the buffer; nothing else in the loop knows how many processes there are.
+LayerDrop skipped different layers still agree. Where parameters are shared out, `sharding` has a
+buffer of its own; nothing else in the loop knows how many processes there are.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from pylib.corpus.errors import UserError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the run."""
+    """This process among those of the run.
+
+    Attributes:
+        sharded: whether each process holds a part of the parameters only; never with one process.
+    """
 
     rank: int
     world: int
     device: torch.device
+    sharded: bool = False
 
     @property
     def first(self) -> bool:
@@ -56,6 +61,14 @@ class Processes:
             dist.broadcast(tensor, 0)
         return tensor
 
+    def tell(self, text: str) -> str:
+        """The first process's text, everywhere."""
+        data = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        size = self.broadcast_(torch.tensor([len(data)], device=self.device))
+        if not self.first:
+            data = torch.zeros(int(size), dtype=torch.uint8)
+        return bytes(self.broadcast_(data.to(self.device)).tolist()).decode()
+
     def barrier(self) -> None:
         if self.world > 1:
             dist.barrier()
@@ -67,10 +80,11 @@ def single(device: str = "cpu") -> Processes:
 
 
 @contextmanager
-def processes(device: str = "auto") -> Iterator[Processes]:
+def processes(device: str = "auto", sharded: bool = False) -> Iterator[Processes]:
     """Join the processes that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or run alone.
 
     device: cpu, cuda or auto (cuda where there is one). gloo on CPU, nccl on GPU.
+    sharded: share out the parameters where there are several processes.
     Raises UserError: cuda asked for and absent, or more processes than GPUs.
     """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -91,6 +105,6 @@ def processes(device: str = "auto") -> Iterator[Processes]:
         return
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield Processes(rank, world, place)
+        yield Processes(rank, world, place, sharded)
     finally:
         dist.destroy_process_group()

@@ -31,6 +31,7 @@ from pylib.training.schedules import learning_rate
 from pylib.training.sets import AnySet
 from pylib.training.signals import StopRequest
 from pylib.training.step import NonFiniteError, Updater, make_optimizer
+from pylib.training.store import Store
 from pylib.training.validation import Interrupted, validate
 
 log = logging.getLogger("train")
@@ -91,9 +92,9 @@ class Trainer:
         """
         Args:
             config: of the run.
-            system: with fresh weights, on the device.
+            system: with fresh weights, on the device, shared out already if it shall be.
             train, dev: the sets; without dev there is no validation.
-            folder: of the run; the first process writes there.
+            folder: of the run; the first process writes there, the others only parts of a state.
             where: this process.
             about: plain values that go into each checkpoint: provenance, identity, vocab.
         """
@@ -106,6 +107,7 @@ class Trainer:
         self.accumulate = where.share(config.optim.micro_batches)
         self.optimizer = make_optimizer(system, config.optim)
         self.updater = Updater(system, self.optimizer, config.optim, config.run, where)
+        self.store = Store(folder, where, system, self.optimizer, config.run.keep)
         guarded = config.targets or config.objective
         self.norms = RunningNorms(system, where)
         self.monitor = Monitor(system, guarded.guard_after if guarded else 0)
@@ -118,8 +120,7 @@ class Trainer:
 
     def restore(self, payload: Mapping[str, Any]) -> None:
         """Go on from a checkpoint of this run."""
-        checkpoint.restore(self.system, payload["model"], str(self.folder / checkpoint.LAST))
-        self.optimizer.load_state_dict(payload["optimizer"])
+        self.store.restore(payload)
         self.progress = Progress(
             **{key: value for key, value in payload["progress"].items() if key != "wall_s"}
         )  # checkpoints once held that
@@ -138,33 +139,29 @@ class Trainer:
         self._clock = now
 
     def save(self, *names: str) -> None:
-        """Write the state under the names given; only the first process does.
+        """Write the state under the names given.
 
         Raises TrainingStopped, nothing written, when a weight is NaN or infinite.
         """
         self._tick()
         self.norms.join()
-        weights = [item for item in self.system.state_dict().values() if item.is_floating_point()]
-        if not bool(torch.stack(torch._foreach_norm(weights)).isfinite().all()):
+        if not self.store.finite():
             raise TrainingStopped(
                 f"update {self.progress.update}: weights are NaN or infinite: lower optim.lr, "
                 "lengthen the warm-up or set optim.clip_norm"
             )
         self.progress.scale, self.progress.calm = self.updater.scale, self.updater.calm
-        if self.where.first:
-            payload = {
-                "format": checkpoint.FORMAT,
-                "system": self.config.system,
-                "config": self.config.as_dict(),
-                "model": self.system.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "update": self.progress.update,
-                "progress": asdict(self.progress),
-                **self.about,
-            }
-            checkpoint.save(self.folder, names, payload)
-            checkpoint.prune(self.folder, self.config.run.keep)
-        self.where.barrier()
+        about = {
+            "format": checkpoint.FORMAT,
+            "system": self.config.system,
+            "config": self.config.as_dict(),
+            "model": None,  # the store's to fill in
+            "optimizer": None,
+            "update": self.progress.update,
+            "progress": asdict(self.progress),
+            **self.about,
+        }
+        self.store.save(names, about, bool(self.progress.finished))
 
     # ---- the loop
 

@@ -12,6 +12,7 @@ from pylib.training.mixture_plan import MixturePlan
 from pylib.training.segment_data import SegmentSet
 from pylib.training.segment_plan import SegmentPlan
 from pylib.training.sets import AnySet
+from pylib.training.sharding import LAYERS
 
 
 def describe(
@@ -52,8 +53,7 @@ def describe(
         f"updates: {optim.updates:,} = {optim.updates / per_epoch:.1f} epochs of "
         f"{per_epoch:.1f} updates, {optim.updates * per_batch * micro / 3600:.1f} h of audio; "
         f"schedule {optim.schedule}, peak rate {optim.lr:g}",
-        f"memory: {_memory(system) / 1e9:.2f} GB of weights, gradients, Adam and teacher, "
-        "activations beside that",
+        _memory_line(config, system, where),
     ]
     targets = config.targets
     if targets is not None and targets.online_weight > 0:
@@ -101,6 +101,31 @@ def _segments(config: TrainConfig, train: SegmentSet) -> list[str]:
         f"table: {plan.rows:,} {whose}{again}; passes over {plan.cached:,} of "
         f"{len(train.utts):,} utterances, {settings.batch_size} segments a batch, {batch}",
     ]
+
+
+def _memory_line(config: TrainConfig, system: nn.Module, where: Processes) -> str:
+    """What a process holds besides activations."""
+    total = _memory(system)
+    line = f"memory: {total / 1e9:.2f} GB of weights, gradients, Adam and teacher"
+    if config.run.sharding == "none":
+        return line + ", activations beside that"
+    several = (where.world,) if where.world > 1 else (2, 8, 64)  # a plan is made by one process
+    shares = ", ".join(f"{total / count / 1e9:.2f} GB over {count} processes" for count in several)
+    line += f", sharded (run.sharding = full): a process holds {shares}; activations beside that, "
+    weights = sum(item.numel() for item in system.parameters())
+    if config.run.precision != "fp32":  # autocast keeps what it has cast for the backward pass
+        line += f"{2 * weights / 1e9:.2f} GB of weights in {config.run.precision}, "
+    return line + f"and whole layers while they compute, {8 * _widest(system) / 1e9:.2f} GB"
+
+
+def _widest(system: nn.Module) -> int:
+    """Parameters whole at a time when sharded: outside the layers, and of two layers."""
+    layers = [
+        sum(item.numel() for item in module.parameters())
+        for module in system.modules()
+        if isinstance(module, LAYERS)
+    ]
+    return sum(item.numel() for item in system.parameters()) - sum(layers) + 2 * max(layers)
 
 
 def _memory(system: nn.Module) -> int:

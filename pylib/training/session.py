@@ -17,7 +17,7 @@ from pylib.corpus.atomic import sha256_file, write_json
 from pylib.corpus.derived import read_meta
 from pylib.corpus.errors import UserError
 from pylib.systems.fhvae import FHVAE, ObjectiveConfig
-from pylib.training import checkpoint
+from pylib.training import checkpoint, sharding
 from pylib.training.av_text import stored
 from pylib.training.build import adopt, build_system, parameters, start_from
 from pylib.training.config import LoadedConfig, TrainConfig, differences, load_config
@@ -70,7 +70,8 @@ def train(request: Request) -> int:
     else:
         config = _as_wide_as_features(loaded, request.train)
     _check_measure(config)
-    with processes(request.device) as where:
+    sharding.check(loaded)
+    with processes(request.device, config.run.sharding == "full") as where:
         if request.plan_only:
             return _print_plan(request, config, where)
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -178,9 +179,12 @@ def _trainer(
     system = _fresh(config, sets[0])
     if init is not None:
         start_from(system, init, str(request.init))
-    system.to(where.device)
-    for item in (*system.parameters(), *system.buffers()):
-        where.broadcast_(item.data)
+    if where.sharded:
+        sharding.shard(system, where)
+    else:
+        system.to(where.device)
+        for item in (*system.parameters(), *system.buffers()):
+            where.broadcast_(item.data)
     if config.run.compile:
         system.compile(dynamic=True)
     provenance = {
@@ -237,11 +241,11 @@ def _about_units(train_set: AnySet) -> dict[str, Any]:
 
 
 def _resume(trainer: Trainer, identity: Mapping[str, Any]) -> bool:
-    """Go on from checkpoint_last when there is one, if it is of this very run."""
-    path = trainer.folder / checkpoint.LAST
-    if not path.exists():
+    """Go on from what the run left when there is something, if it is of this very run."""
+    kept = trainer.store.read()
+    if kept is None:
         return False
-    payload = checkpoint.load(path)
+    path, payload = kept
     changed = differences(payload.get("identity", {}), checkpoint.plain(identity))
     if changed:
         raise UserError(

@@ -104,6 +104,10 @@ class RunConfig:
     seed: int = 1  # all randomness of the run derives from it (`seed`)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # `fp16`, `bf16`; fp16 with loss scaling
     compile: bool = False  # torch.compile: pays off in long runs only
+    # full: parameters, gradients, teacher and Adam's moments are shared out over the processes
+    # (FSDP2), each layer fetched when its turn comes: for models that fill the memory of one GPU.
+    # none: every process holds all. One process always does.
+    sharding: Literal["none", "full"] = neutral("none")
     log_every: int = neutral(50)  # updates between two lines of metrics (`log_interval`)
     save_every: int = neutral(1000)  # updates between two checkpoints (`save_interval_updates`)
     keep: int = neutral(2)  # numbered checkpoints kept besides last and best; 0 = none, -1 = all

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,48 +18,122 @@ from torch import Tensor, nn
 
 from pylib.nn.batch import Batch
 from pylib.nn.loss import Metrics, add_metrics
+from pylib.nn.sharded import held
 from pylib.training.distributed import Processes
 from pylib.training.settings import OptimConfig, RunConfig
 
 _SCALE_START, _SCALE_MIN, _SCALE_WINDOW = 2.0**7, 2.0**-14, 2000  # fairseq's fp16 defaults
 
 
-class GradientBuffer:
-    """All gradients as views of one flat tensor: one memset, one all-reduce, one norm.
-
-    Parameters that take part always have a gradient, zero where no path reached them (LayerDrop),
-    so that the optimizer treats them alike however the work is split over processes.
-    Parameters without `requires_grad`, and the encoder's while the system is `frozen`, have none
-    and the optimizer leaves them alone.
-    """
+class Learning:
+    """Which parameters learn: not those without `requires_grad`, nor a frozen encoder's."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._all = list(module.parameters())
+        self.all = list(module.parameters())
         self._inside = [name.startswith("encoder.") for name, _ in module.named_parameters()]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder stays as it is in this update."""
+        return bool(getattr(self._module, "frozen", False))
+
+    def now(self) -> list[bool]:
+        """Of each of `all`, in this update."""
+        frozen = self.frozen
+        return [
+            item.requires_grad and not (frozen and inside)
+            for item, inside in zip(self.all, self._inside, strict=True)
+        ]
+
+
+class GradientBuffer:
+    """All gradients as views of one flat tensor: one memset, one all-reduce, one norm.
+
+    Parameters that learn always have a gradient, zero where no path reached them (LayerDrop),
+    so that the optimizer treats them alike however the work is split over processes.
+    The others have none and the optimizer leaves them alone.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._learning = Learning(module)
         self._active: list[bool] = []
         self.flat = torch.zeros(0)
         self._views: list[Tensor] = []
 
     def clear(self) -> None:
         """Zero all gradients, after following what is frozen now."""
-        frozen = getattr(self._module, "frozen", False)
-        active = [
-            item.requires_grad and not (frozen and inside)
-            for item, inside in zip(self._all, self._inside, strict=True)
-        ]
-        if active != self._active:
-            self._active = active
-            chosen = [item for item, use in zip(self._all, active, strict=True) if use]
+        now = self._learning.now()
+        if now != self._active:
+            self._active = now
+            chosen = [item for item, use in zip(self._learning.all, now, strict=True) if use]
             self.flat = torch.zeros(sum(item.numel() for item in chosen), device=chosen[0].device)
             parts = self.flat.split([item.numel() for item in chosen])
             self._views = [part.view_as(item) for part, item in zip(parts, chosen, strict=True)]
-            for item in self._all:
+            for item in self._learning.all:
                 item.grad = None
             for item, view in zip(chosen, self._views, strict=True):
                 item.grad = view
         else:
             self.flat.zero_()
+
+    def collect(self, where: Processes) -> None:
+        """Sum over processes, once all backward passes are done."""
+        where.sum_(self.flat)
+
+    def norm(self, where: Processes) -> float:
+        """Norm of the whole gradient."""
+        return float(torch.linalg.vector_norm(self.flat))
+
+    def scale_(self, factor: float) -> None:
+        """Multiply the gradient, in place."""
+        self.flat.mul_(factor)
+
+
+class ShardedGradients:
+    """What GradientBuffer is, for parameters that are shared out over the processes.
+
+    FSDP2 sums over the processes in the backward pass of every micro-batch: to add up whole
+    gradients and sum once would need the memory that sharding is there to save.
+
+    Args:
+        module: after `sharding.shard`.
+        parts: what the optimizer steps, this process's rows of `module.parameters()`.
+    """
+
+    def __init__(self, module: nn.Module, parts: Sequence[Tensor]) -> None:
+        self._module: Any = module
+        self._learning = Learning(module)
+        self._pairs = list(zip(self._learning.all, parts, strict=True))
+        self._active: list[bool] = []
+        self._grads: list[Tensor] = []
+
+    def clear(self) -> None:
+        """Forget all gradients, after following what is frozen now."""
+        self._active = self._learning.now()
+        # Zeros stand for the gradient of what this process did not reach and others may have:
+        # skipped layers, streams its batch lacks. Of a frozen encoder nobody reaches anything.
+        self._module.set_reduce_scatter_unused_params(not self._learning.frozen)
+        self._grads = []
+        for sharded, part in self._pairs:
+            sharded.grad = part.grad = None
+
+    def collect(self, where: Processes) -> None:
+        """Give the optimizer's parts their gradients, which are summed already."""
+        for (sharded, part), use in zip(self._pairs, self._active, strict=True):
+            if use:
+                assert sharded.grad is not None, "FSDP2 left a parameter without a gradient"
+                part.grad = held(sharded.grad)
+                self._grads.append(part.grad)
+
+    def norm(self, where: Processes) -> float:
+        """Norm of the whole gradient, of which this process holds a part."""
+        norms = torch.stack(torch._foreach_norm(self._grads)).double()
+        return math.sqrt(float(where.sum_(norms.square().sum())))
+
+    def scale_(self, factor: float) -> None:
+        """Multiply the gradient, in place."""
+        torch._foreach_mul_(self._grads, factor)
 
 
 @dataclass(frozen=True)
@@ -94,9 +169,16 @@ def seed_micro(seed: int, index: int, generator: torch.Generator) -> None:
 
 
 def make_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay on all parameters, biases and norms included (fairseq)."""
+    """Adam with decoupled weight decay on all parameters, biases and norms included (fairseq).
+
+    Of sharded parameters it steps this process's rows: Adam treats every number for itself.
+    """
+    parts = [
+        item if held(item) is item else nn.Parameter(held(item).detach(), item.requires_grad)
+        for item in module.parameters()
+    ]
     return torch.optim.AdamW(
-        module.parameters(),
+        parts,
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
@@ -124,7 +206,11 @@ class Updater:
         self.system, self.optimizer, self.optim, self.run, self.where = (
             system, optimizer, optim, run, where,
         )  # fmt: skip
-        self.buffer = GradientBuffer(system)
+        self.buffer: GradientBuffer | ShardedGradients = (
+            ShardedGradients(system, optimizer.param_groups[0]["params"])
+            if where.sharded
+            else GradientBuffer(system)
+        )
         self.generator = torch.Generator()
         self.scale = _SCALE_START if run.precision == "fp16" else 1.0
         self.calm = 0
@@ -161,7 +247,7 @@ class Updater:
         totals = totals.to(self.where.device)
         totals[0], totals[1] = torch.stack(sums).sum(), torch.stack(counts).sum()
         self.where.sum_(totals)
-        self.where.sum_(self.buffer.flat)
+        self.buffer.collect(self.where)
         return totals.tolist(), add_metrics(metrics)
 
     def update(
@@ -176,7 +262,7 @@ class Updater:
             (loss, count, stops, units), metrics = self.gradients(batches, stop)
             if not count > 0:
                 raise NonFiniteError(f"the batch has nothing to learn from: count {count:g}")
-            norm = float(torch.linalg.vector_norm(self.buffer.flat)) / (count * self.scale)
+            norm = self.buffer.norm(self.where) / (count * self.scale)
             if math.isfinite(loss) and math.isfinite(norm):
                 break
             if not self._reduce_scale(loss):
@@ -185,7 +271,7 @@ class Updater:
         clip = self.optim.clip_norm
         if clip and norm > clip:
             factor *= clip / (norm + 1e-6)
-        self.buffer.flat.mul_(factor)
+        self.buffer.scale_(factor)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -210,10 +296,12 @@ class Updater:
         bad = [
             name
             for name, item in self.system.named_parameters()
-            if item.grad is not None and not torch.isfinite(item.grad).all()
+            if item.grad is not None and not torch.isfinite(held(item.grad)).all()
         ]
         weights = [
-            name for name, item in self.system.named_parameters() if not torch.isfinite(item).all()
+            name
+            for name, item in self.system.named_parameters()
+            if not torch.isfinite(held(item)).all()
         ]
         utts = [utt for _, batch in batches for utt in batch.utts]
         lines = [f"loss {loss:g}, gradient norm {norm:g}"]

@@ -42,7 +42,12 @@ def validate(
     count = dev.plan.batches_per_epoch
     # Fewer batches than processes: every process does all of them.
     shared = where.world > 1 and count >= where.world
-    indices = range(where.rank, count, where.world) if shared else range(count)
+    indices = list(range(where.rank, count, where.world) if shared else range(count))
+    mine = len(indices)
+    if shared and where.sharded and mine * where.world < count:
+        # Sharded parameters are fetched by all processes together: who has a batch less does one
+        # again that does not count.
+        indices.append(indices[-1])
     parts: list[Metrics] = []
     generator = torch.Generator()
     system.eval()
@@ -61,6 +66,7 @@ def validate(
                         parts.append(system(given, generator).metrics)
     finally:
         system.train()
+    del parts[mine:]
     if isinstance(dev, SpeechSet) and dev.unusable and where.rank == 0:
         parts.append(_missed(dev.unusable, dev.text))
     total = add_metrics(parts)

@@ -112,10 +112,17 @@ def run_train(*arguments: object, **environment: str) -> subprocess.CompletedPro
 
 def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The same in several processes over gloo, on the CPU."""
+    return in_processes(processes, "pylib.bin.train", "--device", "cpu", *arguments)
+
+
+def in_processes(
+    processes: int, module: str, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    """A module in several processes of torchrun."""
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
-         str(processes), "-m", "pylib.bin.train", "--device", "cpu", *map(str, arguments)],
-        capture_output=True, text=True, timeout=180, cwd=ROOT, env=process_env(),
+         str(processes), "-m", module, *map(str, arguments)],
+        capture_output=True, text=True, timeout=240, cwd=ROOT, env=process_env(),
     )  # fmt: skip
 
 

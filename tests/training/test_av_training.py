@@ -208,7 +208,7 @@ def test_fine_tuning_begins_at_the_checkpoint(pretrained: tuple[World, Path]) ->
     folder = world.go(path, "tuned", init=init)
     system, config, payload = load_system(folder / BEST)
     assert config.av_model is not None
-    assert (config.av_model.resnet_width, config.av_model.dropout) == (4, 0.0)
+    assert (config.av_model.resnet_width, config.av_model.dropout) == (8, 0.0)
     assert config.av_model.layerdrop == 0.2
     given = checkpoint.encoder_weights(checkpoint.load(init))
     for key, value in system.encoder.state_dict().items():
@@ -224,8 +224,8 @@ def test_fine_tuning_begins_at_the_checkpoint(pretrained: tuple[World, Path]) ->
         load_system(folder / BEST)
     finally:
         world.subwords.with_name("gone").rename(world.subwords)
-    with pytest.raises(UserError, match=r"av_model.resnet_width = 8, .* has 4"):
-        path = world.config(base, av_model__resnet_width=8)
+    with pytest.raises(UserError, match=r"av_model.resnet_width = 12, .* has 8"):
+        path = world.config(base, av_model__resnet_width=12)
         world.go(path, "clash", init=init)
 
 

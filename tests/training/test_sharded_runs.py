@@ -1,0 +1,284 @@
+"""Sharded runs do what runs of as many whole processes do, and go on with any other number."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pylib.training import checkpoint, shards
+from pylib.training.signals import EXIT_PREEMPTED
+from tests.training import many_runs, phone_helpers
+from tests.training.av_helpers import SEQ2SEQ, VATLM
+from tests.training.helpers import (
+    FINETUNE,
+    PRETRAIN,
+    ROOT,
+    in_processes,
+    make_set,
+    process_env,
+    same_state,
+    toml,
+)
+from tests.training.test_av_training import KINDS, World
+from tests.training.test_resume import last_update, metrics
+
+pytestmark = pytest.mark.slow
+
+LAST = "checkpoint_last.pt"
+FULL = "run.sharding=full"
+TWO = {"optim__micro_batches": 2, "optim__updates": 4, "run__validate_every": 2}
+# A count of rows that no number of processes divides, and a parameter of one row.
+UNEVEN = {"model__ffn_dim": 65, "model__pos_conv_depth": 1}
+PHONES = {
+    "system": "phone2unit",
+    "phone2unit": {"clusters": phone_helpers.CLUSTERS, "dim": 16, "heads": 2, "ffn_dim": 32,
+                   "encoder_layers": 1, "decoder_layers": 1, "duration_dim": 16},
+    "phone_data": {"max_seconds": 8.0, "batch_seconds": 8.0},
+    "optim": {"lr": 1e-3}, "run": {"log_every": 2, "save_every": 3, "tensorboard": False},
+}  # fmt: skip
+
+CASES: dict[str, tuple[dict, dict]] = {
+    "mt4ssl": (PRETRAIN, UNEVEN),
+    "mt4ssl-accumulated-clipped": (PRETRAIN, {"optim__micro_batches": 4, "optim__clip_norm": 0.5}),
+    "mt4ssl-bf16": (PRETRAIN, {"run__precision": "bf16"}),
+    "mt4ssl-fp16": (PRETRAIN, {"run__precision": "fp16"}),
+    "hubert": (PRETRAIN, {"targets__offline_head": "cosine", "targets__online_weight": 0.0,
+                          "targets__feature_penalty": 10.0}),
+    "data2vec": (PRETRAIN, {"targets__offline_weight": 0.0}),
+    "offte": (PRETRAIN, {"targets__online_weight": 0.0, "model__norm": "pre"}),
+    "ctc-freezing": (FINETUNE, {"ctc__freeze_updates": 2, "ctc__freeze_frontend": True}),
+    "vatlm": (VATLM, {"optim__micro_batches": 4}),
+    "seq2seq-freezing": (SEQ2SEQ, {"seq2seq__ctc_weight": 0.5, "seq2seq__modality_dropout": 0.5,
+                                   "seq2seq__freeze_updates": 2}),
+    "phone2unit": (PHONES, {}),
+}  # fmt: skip
+
+
+class Place:
+    """Data of all kinds; runs over it, gathered until they are done together."""
+
+    def __init__(self, folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        self.folder = folder
+        self.speech = (
+            make_set(folder / "speech", "train", list(rng.uniform(0.8, 3.5, 24)), 1),
+            make_set(folder / "speech", "dev", list(rng.uniform(0.8, 3.5, 14)), 2),
+        )
+        (folder / "av").mkdir()
+        self.av = World(folder / "av")
+        self.phones = (folder / "phones" / "train", folder / "phones" / "dev")
+        for seed, data in enumerate(self.phones):
+            phone_helpers.make_set(data, 12, seed)
+        self.waiting: list[dict] = []
+
+    def run(self, base: dict, changes: dict, name: str, *overrides: str, **more: object) -> Path:
+        """Note a run in folder `name`, for `go`."""
+        system = base["system"]
+        if system in ("vatlm", "seq2seq"):
+            kinds = KINDS if system == "vatlm" else ()
+            path = self.av.config(base, *kinds, name=f"{name}.toml", **(TWO | changes))
+            sets: tuple[Path, Path] = self.av.train, self.av.dev
+        else:
+            path = _config(self.folder / f"{name}.toml", base, TWO | changes)
+            sets = self.phones if system == "phone2unit" else self.speech
+        run = {"config": path, "train": sets[0], "dev": sets[1], "folder": self.folder / name,
+               "overrides": overrides, **more}  # fmt: skip
+        self.waiting.append(run)
+        return self.folder / name
+
+    def go(self, processes: int) -> str:
+        """Do the noted runs. What they said."""
+        path = self.folder / "runs.json"
+        path.write_text(json.dumps(self.waiting, default=str), encoding="utf-8")
+        self.waiting = []
+        if processes == 1:
+            with pytest.MonkeyPatch.context() as patch:
+                many_runs.all_of(path, patch)
+            return ""
+        done = in_processes(processes, "tests.training.many_runs", path)
+        assert done.returncode == 0, done.stderr[-5000:]
+        return done.stderr
+
+
+def _config(path: Path, base: dict, changes: dict) -> Path:
+    sections = {k: dict(v) if isinstance(v, dict) else v for k, v in base.items()}
+    for key, value in changes.items():
+        section, _, item = key.partition("__")
+        sections.setdefault(section, {})[item] = value
+    path.write_text(toml(sections), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("sharded"))
+
+
+@pytest.fixture(scope="module")
+def pairs(place: Place) -> dict[str, tuple[Path, Path]]:
+    """Each case, whole and sharded, in two processes."""
+    made = {}
+    for case, (base, changes) in CASES.items():
+        changes = changes | {"run__keep": 1}
+        made[case] = (
+            place.run(base, changes, f"{case}-whole"),
+            place.run(base, changes, f"{case}-sharded", FULL),
+        )
+    said = place.go(2)
+    assert "Warning" not in said, said
+    return made
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sharding_changes_nothing(case: str, pairs: dict[str, tuple[Path, Path]]) -> None:
+    """LayerDrop, dropout, masks and validation on; checkpoints are of the same form."""
+    folders = pairs[case]
+    for name in (LAST, checkpoint.numbered(4)):
+        whole, sharded = (checkpoint.load(folder / name) for folder in folders)
+        assert list(whole) == list(sharded) and list(whole["model"]) == list(sharded["model"])
+        for key, value in whole["model"].items():
+            torch.testing.assert_close(sharded["model"][key], value, atol=1e-6, rtol=0, msg=key)
+        one, two = (item["optimizer"] for item in (whole, sharded))
+        assert one["param_groups"] == two["param_groups"]
+        assert one["state"].keys() == two["state"].keys()
+        for index, values in one["state"].items():
+            for key, value in values.items():
+                torch.testing.assert_close(two["state"][index][key], value, atol=1e-6, rtol=1e-4)
+        assert whole["progress"].keys() == sharded["progress"].keys()
+        assert whole["update"] == sharded["update"] == 4
+    rows = [metrics(folder) for folder in folders]
+    for one, two in zip(*rows, strict=True):
+        assert one.keys() == two.keys()
+        for key in set(one) & {"loss", "accuracy", "wer", "grad_norm", "lr", "masked"}:
+            assert two[key] == pytest.approx(one[key], rel=1e-4), key
+    names = [sorted(item.name for item in folder.iterdir()) for folder in folders]
+    assert names[0] == names[1]  # no state is left to go on from
+    checkpoint.load_system(folders[1] / LAST)
+
+
+@pytest.fixture(scope="module")
+def stopped(place: Place) -> dict[str, Path]:
+    """Runs of one, two and four processes with a stop, and what others read after it."""
+    changes = UNEVEN | {"optim__updates": 6, "run__save_every": 3, "optim__micro_batches": 4}
+
+    def run(name: str, *overrides: str, **more: object) -> Path:
+        return place.run(PRETRAIN, changes, name, *overrides, **more)
+
+    runs = {"alone": run("alone", FULL, stop=3)}
+    place.go(1)
+    (runs["alone"] / "before.pt").write_bytes((runs["alone"] / LAST).read_bytes())
+    runs["whole"] = run("whole", FULL)
+    runs["parts"] = run("parts", FULL, stop=4)
+    run("parts", FULL, restore="two.pt")
+    run("parts", restore="unsharded.pt")
+    run("alone", FULL, restore="two.pt")
+    place.go(2)
+    run("parts", FULL, restore="one.pt")
+    place.go(1)
+    runs["four"] = run("four", FULL, stop=3)
+    run("parts", FULL, restore="four.pt")
+    place.go(4)
+    run("four", FULL, restore="two.pt")
+    run("parts", FULL)
+    place.go(2)
+    return runs
+
+
+def test_a_stop_changes_nothing(stopped: dict[str, Path]) -> None:
+    assert same_state(stopped["whole"] / LAST, stopped["parts"] / LAST) == []
+    whole, parts = metrics(stopped["whole"]), metrics(stopped["parts"])
+    dev = [row for row in whole if row["type"] == "dev"]
+    assert dev and dev == [row for row in parts if row["type"] == "dev"]
+    assert shards.found(stopped["parts"]) == []  # done: nothing to go on from is left
+
+
+@pytest.mark.parametrize("name", ["unsharded.pt", "one.pt", "four.pt"])
+def test_any_number_of_processes_reads_the_same(name: str, stopped: dict[str, Path]) -> None:
+    """Right after loading, weights, teacher and Adam's moments are the same bits."""
+    assert checkpoint.load(stopped["parts"] / name)["update"] == 5
+    assert same_state(stopped["parts"] / "two.pt", stopped["parts"] / name) == []
+
+
+def test_one_process_becomes_two(stopped: dict[str, Path]) -> None:
+    assert same_state(stopped["alone"] / "before.pt", stopped["alone"] / "two.pt") == []
+
+
+def test_four_processes_become_two(stopped: dict[str, Path]) -> None:
+    state = shards.found(stopped["four"])[-1]
+    assert len(list(state.iterdir())) == 4
+    read = checkpoint.load(stopped["four"] / "two.pt")["model"]
+    for key, value in shards.load(state)["model"].items():
+        assert torch.equal(read[key], value), key
+
+
+COMMAND = ["-m", "pylib.jobs.torchrun", "--nproc", "2", "--marker"]
+
+
+def start(place: Place, folder: Path, config: Path) -> subprocess.Popen[str]:
+    """A sharded run of two processes as steps/train.sh starts it."""
+    words = [*COMMAND, folder / "preempted", "--", "pylib.bin.train", "--device", "cpu", "--config",
+             config, "--set", FULL, *place.speech, folder]  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], cwd=ROOT, env=process_env(), text=True,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
+def until(process: subprocess.Popen[str], folder: Path, update: int) -> None:
+    """Wait for an update of the run."""
+    lines, deadline = folder / "metrics.jsonl", time.monotonic() + 120
+    while not lines.exists() or last_update(lines) < update:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_signals_write_a_state_and_exit_75(number: signal.Signals, place: Place) -> None:
+    folder = place.folder / number.name
+    changes = {"optim__updates": 100_000, "run__save_every": 100_000, "run__validate_every": 0,
+               "optim__micro_batches": 2}  # fmt: skip
+    process = start(place, folder, _config(place.folder / "long.toml", PRETRAIN, changes))
+    until(process, folder, 4)
+    # A scheduler's warning reaches all processes, TERM the launcher.
+    for pid in family(process.pid) if number == signal.SIGUSR1 else [process.pid]:
+        os.kill(pid, number)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == EXIT_PREEMPTED, said
+    assert "run the same command to go on" in said
+    assert [len(list(path.iterdir())) for path in shards.found(folder)] == [2]
+    assert not (folder / LAST).exists() and (folder / "preempted").exists()
+
+
+def test_kill_9_changes_nothing(place: Place) -> None:
+    changes = {"optim__updates": 24, "run__save_every": 2, "run__validate_every": 12,
+               "optim__micro_batches": 2, "run__keep": 0}  # fmt: skip
+    config = _config(place.folder / "kill.toml", PRETRAIN, changes)
+    whole = place.run(PRETRAIN, changes, "not-killed", FULL)
+    place.go(2)
+    folder = place.folder / "killed"
+    process = start(place, folder, config)
+    until(process, folder, 7)
+    for pid in family(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    assert shards.found(folder)
+    place.run(PRETRAIN, changes, "killed", FULL)
+    place.go(2)
+    assert same_state(whole / LAST, folder / LAST) == []
+    assert not list(folder.glob(".*tmp*")) and shards.found(folder) == []
