@@ -20,15 +20,21 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from pylib.bin import validate_data_dir
+
+    options = args.validate_opts.split()
+    return validate_data_dir.main([args.destination, *options, *_copy(args, options)])
+
+
+def _copy(args: argparse.Namespace, options: list[str]) -> list[str]:
+    """Copy; returns further options of the validation: what the copy has not."""
     from pylib.corpus.combine import Renaming, rename, write_contents
     from pylib.corpus.errors import UserError
     from pylib.corpus.layout import Contents
 
     if os.path.realpath(args.source) == os.path.realpath(args.destination):
         raise UserError(f"{args.destination}: is the source itself: name another directory")
-    options = args.validate_opts.split()
     new = Renaming(args.spk_prefix, args.utt_prefix, args.spk_suffix, args.utt_suffix)
-    contents = Contents.load(args.source)
+    contents = Contents.open(args.source)
     copy = rename(contents, new, sort_check="--no-spk-sort" not in options)
     for name in contents.unknown:
         text = f"{args.source}/{name} is not understood and left out"
@@ -37,13 +43,12 @@ def main(argv: list[str]) -> int:
     if backup is not None:
         print(f"copy_data_dir.sh: files that the source has not are now in {backup}")
     print(f"copy_data_dir.sh: copied data from {args.source} to {args.destination}")
-    if "feats.scp" not in copy.utt:
-        options.append("--no-feats")
-    if "text" not in copy.utt:
-        options.append("--no-text")
-    if "wav.scp" not in copy.reco:
-        options.append("--no-wav")
-    return validate_data_dir.main([args.destination, *options])
+    parts = (
+        ("feats", copy.utt, "feats.scp"),
+        ("text", copy.utt, "text"),
+        ("wav", copy.reco, "wav.scp"),
+    )
+    return [f"--no-{part}" for part, group, name in parts if name not in group]
 
 
 if __name__ == "__main__":

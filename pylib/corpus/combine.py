@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pylib.corpus.atomic import atomic_dir
 from pylib.corpus.datadir import check_speaker_order, format_seconds
 from pylib.corpus.errors import UserError
 from pylib.corpus.fix import next_backup
-from pylib.corpus.layout import Contents, data_files, merge_keys
+from pylib.corpus.layout import Contents, Tables, data_files, merge_keys
 from pylib.corpus.tables import MARK
 
 
@@ -21,7 +22,7 @@ def load_sources(
     destination: str | os.PathLike[str],
     extra_files: Iterable[str] = (),
 ) -> list[Contents]:
-    """Read all sources before anything is written.
+    """Open all sources; their tables are read when they are written, into a directory beside.
 
     Raises:
         UserError: fewer than one source, the destination among them, one of them twice, or a
@@ -38,7 +39,7 @@ def load_sources(
     if len(set(real)) < len(real):
         raise UserError("one of the source directories is named twice: name each once")
     extra = tuple(extra_files)
-    return [Contents.load(source, extra) for source in sources]
+    return [Contents.open(source, extra) for source in sources]
 
 
 def _segments_of(part: Contents) -> dict[str, str]:
@@ -74,20 +75,24 @@ def combine(parts: list[Contents], sort_check: bool = True) -> tuple[Contents, l
     Files that some sources lack are left out, with a note; `segments` and `utt2uniq` are made up.
 
     Args:
-        parts: the sources, emptied on the way.
+        parts: the sources.
         sort_check: whether utterance order and speaker order must agree.
 
     Returns:
-        The whole, and the notes.
+        The whole, whose tables are read as they are asked for, and the notes.
 
     Raises:
-        UserError: an utterance in two sources, or descriptions (`frame_shift`, `feats.json` ...),
-            speakers' or recordings' lines that contradict each other.
+        UserError: an utterance in two sources, or descriptions (`frame_shift`, `feats.json` ...)
+            that contradict each other; as the whole is written, speakers' or recordings' lines
+            that do, and all that `Contents.load` refuses.
     """
     names = [part.path for part in parts]
     utt2spk = merge_keys([part.utt2spk for part in parts], names)
+    if sort_check:
+        check_speaker_order(utt2spk, "the combined utt2spk")
     _with_made_up(parts)
-    whole = Contents("combined", utt2spk)
+    utt, spk, reco = Tables(), Tables(), Tables()
+    whole = Contents("combined", utt2spk, utt, spk, reco)
     notes: list[str] = []
     for group in ("utt", "spk", "reco", "nist", "common"):
         tables = [getattr(part, group) for part in parts]
@@ -97,23 +102,29 @@ def combine(parts: list[Contents], sort_check: bool = True) -> tuple[Contents, l
                 lacking = next(names[i] for i in range(len(parts)) if i not in having)
                 notes.append(f"{name} is left out, {lacking} has none")
                 continue
-            values = [table.pop(name) for table in tables]  # frees the sources on the way
             where = [f"{path}/{name}" for path in names]
             if group == "utt":
-                whole.utt[name] = merge_keys(values, where)
+                utt.makers[name] = partial(_merged, merge_keys, tables, name, where)
             elif group == "nist":
-                whole.nist[name] = [line for lines in values for line in lines]
+                whole.nist[name] = [line for lines in tables for line in lines[name]]
             elif group == "common":
-                whole.common[name] = _same_bytes(values, where)
+                whole.common[name] = _same_bytes([table[name] for table in tables], where)
             else:
-                getattr(whole, group)[name] = _merge_equal(values, where)
+                made = {"spk": spk, "reco": reco}[group]
+                made.makers[name] = partial(_merged, _merge_equal, tables, name, where)
     _drop_orphans(whole, notes)
     for part in parts:
         notes += [f"{part.path}/{name} is not understood and left out" for name in part.unknown]
-    whole.check()
-    if sort_check:
-        check_speaker_order(utt2spk, "the combined utt2spk")
     return whole, notes
+
+
+def _merged(
+    merge: Callable[[list[dict[str, str]], list[str]], dict[str, str]],
+    groups: list[Mapping[str, dict[str, str]]],
+    name: str,
+    where: list[str],
+) -> dict[str, str]:
+    return merge([group[name] for group in groups], where)
 
 
 def _drop_orphans(whole: Contents, notes: list[str]) -> None:
@@ -183,18 +194,28 @@ def rename(contents: Contents, new: Renaming, sort_check: bool = True) -> Conten
             raise UserError(f"'{affix}': white space in a prefix or suffix: use letters, digits, -")
         if affix.startswith(MARK):
             raise UserError(f"{affix!r}: byte-order mark in a prefix: use letters, digits, -")
-    pairs = {new.utt(utt): new.spk(spk) for utt, spk in contents.utt2spk.items()}
+    utts = {utt: new.utt(utt) for utt in contents.utt2spk}
+    spks = {spk: new.spk(spk) for spk in contents.utt2spk.values()}
+    pairs = {utts[utt]: spks[spk] for utt, spk in contents.utt2spk.items()}
     out = Contents(contents.path, dict(sorted(pairs.items())), common=contents.common)
-    out.utt = {n: {new.utt(k): v for k, v in t.items()} for n, t in contents.utt.items()}
-    out.spk = {n: {new.spk(k): v for k, v in t.items()} for n, t in contents.spk.items()}
+    out.utt = _renamed(contents.utt, utts)
+    out.spk = _renamed(contents.spk, spks)
     keyed_by_reco = "segments" in contents.utt
-    for name, table in contents.reco.items():
-        out.reco[name] = table if keyed_by_reco else {new.utt(k): v for k, v in table.items()}
+    out.reco = contents.reco if keyed_by_reco else _renamed(contents.reco, utts)
     for name, lines in contents.nist.items():
         out.nist[name] = [_rename_line(line, contents, new, keyed_by_reco) for line in lines]
     out.unknown = contents.unknown
     if sort_check:
         check_speaker_order(out.utt2spk, "utt2spk after renaming")
+    return out
+
+
+def _renamed(group: Mapping[str, dict[str, str]], ids: Mapping[str, str]) -> Tables:
+    def table(name: str) -> dict[str, str]:
+        return {ids[key]: value for key, value in group[name].items()}
+
+    out = Tables()
+    out.makers = {name: partial(table, name) for name in group}
     return out
 
 
@@ -212,7 +233,7 @@ def write_contents(contents: Contents, destination: str | os.PathLike[str]) -> P
         The backup directory, None where there was nothing to keep.
     """
     final = Path(destination)
-    fresh = {name for name, _ in contents.texts()}
+    fresh = set(contents.names())
     old = [name for name in data_files(final) if name not in fresh] if final.is_dir() else []
     with atomic_dir(final) as temp:
         contents.write(temp)

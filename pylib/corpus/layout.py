@@ -8,8 +8,9 @@ labels), and every `<name>.json` describes one and is copied as it is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pylib.corpus.datadir import COMMON_FILES, NIST_FILES, RECO_FILES, SPK_FILES, UTT_FILES
@@ -63,9 +64,40 @@ def data_files(directory: str | os.PathLike[str]) -> list[str]:
     return sorted(name for name in names if not name.endswith(("~", ".bak", ".log")))
 
 
+class Tables(MutableMapping[str, dict[str, str]]):
+    """Tables by file name that are made when they are asked for, each time anew, and not kept.
+
+    A whole directory that is only copied is never in memory at once.
+    """
+
+    def __init__(self) -> None:
+        self.makers: dict[str, Callable[[], dict[str, str]]] = {}
+
+    def __getitem__(self, name: str) -> dict[str, str]:
+        return self.makers[name]()
+
+    def __setitem__(self, name: str, table: dict[str, str]) -> None:
+        self.makers[name] = lambda: table
+
+    def __delitem__(self, name: str) -> None:
+        del self.makers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.makers
+
+
+Group = MutableMapping[str, dict[str, str]]
+
+
 @dataclass
 class Contents:
-    """All tables of a data directory, in memory.
+    """All tables of a data directory, in memory or, of `Contents.open`, on disk.
 
     Attributes:
         path: where it was read, for messages.
@@ -80,9 +112,9 @@ class Contents:
 
     path: str
     utt2spk: dict[str, str]
-    utt: dict[str, dict[str, str]] = field(default_factory=dict)
-    spk: dict[str, dict[str, str]] = field(default_factory=dict)
-    reco: dict[str, dict[str, str]] = field(default_factory=dict)
+    utt: Group = field(default_factory=dict)
+    spk: Group = field(default_factory=dict)
+    reco: Group = field(default_factory=dict)
     nist: dict[str, list[str]] = field(default_factory=dict)
     common: dict[str, bytes] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
@@ -98,52 +130,62 @@ class Contents:
         Raises:
             UserError: no such directory, a broken table, or keys that differ from utt2spk's.
         """
+        out = cls.open(path, extra_files)
+        # First: segments say which recordings there are, and are read once.
+        out.utt = _sharing_keys(out.utt, out.utt2spk)
+        out.spk = _sharing_keys(out.spk, out._speakers())
+        out.reco = _sharing_keys(out.reco, out._recordings())
+        return out
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], extra_files: Iterable[str] = ()) -> Contents:
+        """As `load`, but each table is read, and refused, when it is asked for, and not kept."""
         folder = Path(path)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such data directory: check the name")
         extra = tuple(extra_files)
-        out = cls(str(folder), read_table(table_path(folder, "utt2spk"), fields=2))
-        if not out.utt2spk:
+        utt2spk = read_table(table_path(folder, "utt2spk"), fields=2)
+        if not utt2spk:
             raise UserError(f"{folder / 'utt2spk'}: is empty: prepare the data again")
+        utt, spk, reco = Tables(), Tables(), Tables()
+        out = cls(str(folder), utt2spk, utt, spk, reco)
         for name in data_files(folder):
             kind = key_of(name, extra)
             if kind == "utt" and name != "utt2spk":
-                out.utt[name] = read_table(folder / name, FIELDS.get(name))
+                utt.makers[name] = partial(out._read, name, lambda: utt2spk)
             elif kind == "spk" and name != "spk2utt":
-                out.spk[name] = read_table(folder / name, FIELDS.get(name))
+                spk.makers[name] = partial(out._read, name, out._speakers)
             elif kind == "reco":
-                out.reco[name] = read_table(folder / name, FIELDS.get(name))
+                reco.makers[name] = partial(out._read, name, out._recordings)
             elif kind == "nist" and name != "glm":
                 out.nist[name] = _lines(folder / name)
             elif kind == "common" or name == "glm":
                 out.common[name] = (folder / name).read_bytes()
             elif kind == "unknown":
                 out.unknown.append(name)
-        out.check()
         return out
 
-    def check(self) -> None:
-        """Refuse tables whose keys disagree.
+    def _speakers(self) -> dict[str, str]:
+        return dict.fromkeys(self.utt2spk.values(), "")
+
+    def _recordings(self) -> dict[str, str]:
+        return dict.fromkeys(self.recordings(self.utt2spk), "")
+
+    def _read(self, name: str, keys: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """A table of the directory, its keys checked.
 
         Raises:
-            UserError: the first such file, with some of the keys.
+            UserError: it is broken, or its keys are others, with some of them.
         """
-        self._check_group(self.utt, self.utt2spk)  # first: segments say which recordings there are
-        self._check_group(self.spk, dict.fromkeys(self.utt2spk.values()))
-        self._check_group(self.reco, dict.fromkeys(self.recordings(self.utt2spk)))
-
-    def _check_group(self, group: dict[str, dict[str, str]], wanted: Mapping[str, object]) -> None:
-        for name, table in group.items():
-            if table.keys() == wanted.keys():
-                # One copy of the keys for all tables: half the memory of a large set.
-                group[name] = {key: table[key] for key in wanted}
-                continue
-            lacks, extra = wanted.keys() - table.keys(), table.keys() - wanted.keys()
-            what = f"lacks {names_some(lacks)}" if lacks else f"has {names_some(extra)} too"
-            raise UserError(
-                f"{self.path}/{name}: {what}: see steps/validate_data_dir.sh {self.path}, then "
-                "steps/fix_data_dir.sh"
-            )
+        table, wanted = read_table(Path(self.path) / name, FIELDS.get(name)), keys()
+        if table.keys() == wanted.keys():
+            return table
+        lacks, extra = wanted.keys() - table.keys(), table.keys() - wanted.keys()
+        what = f"lacks {names_some(lacks)}" if lacks else f"has {names_some(extra)} too"
+        raise UserError(
+            f"{self.path}/{name}: {what}: see steps/validate_data_dir.sh {self.path}, then "
+            "steps/fix_data_dir.sh"
+        )
 
     def recordings(self, utts: Iterable[str]) -> Iterator[str]:
         """Recording of each of `utts`, in their order, with repetitions."""
@@ -173,31 +215,44 @@ class Contents:
         }
         return part
 
-    def texts(self) -> Iterator[tuple[str, bytes]]:
-        """File names and the bytes to write, spk2utt included."""
-        yield "utt2spk", _table_bytes(self.utt2spk)
-        yield (
-            "spk2utt",
-            "".join(f"{s} {' '.join(u)}\n" for s, u in invert(self.utt2spk).items()).encode(),
-        )
+    def names(self) -> list[str]:
+        """Names of the files that `write` makes, spk2utt included."""
+        groups = (self.utt, self.spk, self.reco, self.nist, self.common)
+        return ["utt2spk", "spk2utt", *(name for group in groups for name in group)]
+
+    def texts(self) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """File names and what to write, in pieces; spk2utt included."""
+        yield "utt2spk", _pieces(self.utt2spk)
+        yield "spk2utt", _pieces({s: " ".join(u) for s, u in invert(self.utt2spk).items()})
         for group in (self.utt, self.spk, self.reco):
-            for name, table in group.items():
-                yield name, _table_bytes(table)
+            for name in group:
+                yield name, _pieces(group[name])
         for name, lines in self.nist.items():
-            yield name, "".join(f"{line}\n" for line in lines).encode()
-        yield from self.common.items()
+            yield name, ["".join(f"{line}\n" for line in lines).encode()]
+        for name, data in self.common.items():
+            yield name, [data]
 
     def write(self, directory: Path) -> None:
         """Write every file into an existing directory (one made by `atomic_dir`)."""
-        for name, data in self.texts():
-            (directory / name).write_bytes(data)
+        for name, pieces in self.texts():
+            with open(directory / name, "wb") as stream:
+                stream.writelines(pieces)
 
 
-def _table_bytes(table: Mapping[str, str]) -> bytes:
+def _sharing_keys(group: Group, keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """All tables of a group, with one copy of the keys: half the memory of a large set."""
+    return {name: {key: table[key] for key in keys} for name, table in group.items()}
+
+
+def _pieces(table: Mapping[str, str], size: int = 10_000) -> Iterator[bytes]:
+    """Sorted lines, some at a time: the whole text would be most of the memory of a verb."""
+    keys = sorted(table)
     # Keys and values were read from tables, so they cannot hold line breaks.
-    return "".join(
-        [f"{key} {value}\n" if value else f"{key}\n" for key, value in sorted(table.items())]
-    ).encode("utf-8")
+    for first in range(0, len(keys), size):
+        part = keys[first : first + size]
+        values = map(table.__getitem__, part)
+        lines = [f"{k} {v}\n" if v else f"{k}\n" for k, v in zip(part, values, strict=True)]
+        yield "".join(lines).encode("utf-8")
 
 
 def _lines(path: Path) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from operator import le
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,6 +117,8 @@ def _without_marks(path: str, text: str, defects: list[Defect]) -> str:
 
 def _check_order(table: Table) -> None:
     """Append a defect for every duplicate key and for the first key out of order."""
+    if len(table.rows) == len(table.keys) and all(map(le, table.keys, islice(table.keys, 1, None))):
+        return
     keys = [key for key in table.keys if key]
     if len(table.rows) < len(keys):
         first: dict[str, int] = {}
@@ -165,32 +169,37 @@ def scan_table(
         text += "\n"
     lines = text.split("\n")
     lines.pop()
+    del text  # a large table is held once, not three times
     keys: list[str] = []
     values: list[str] = []
     for line in lines:
         key, _, value = line.partition(" ")
         keys.append(key)
         values.append(value.strip(" "))
-    rows = dict(zip(reversed(keys), reversed(values), strict=True))
-    table = Table(name, keys, values, dict(reversed(rows.items())), defects)
-    table.rows.pop("", None)
-    _check_lines(table, lines, fields, allow_empty)
+    del lines
+    rows = dict(zip(keys, values, strict=True))
+    if len(rows) < len(keys):  # the first line of a key counts
+        rows = dict(zip(reversed(keys), reversed(values), strict=True))
+        rows = dict(reversed(rows.items()))
+    rows.pop("", None)
+    table = Table(name, keys, values, rows, defects)
+    _check_lines(table, fields, allow_empty)
     _check_order(table)
     return table
 
 
-def _check_lines(table: Table, lines: list[str], fields: int | None, allow_empty: bool) -> None:
+def _check_lines(table: Table, fields: int | None, allow_empty: bool) -> None:
     defects, name = table.defects, table.path
     if not all(table.keys):
-        for number, key in enumerate(table.keys, 1):
+        for number, (key, value) in enumerate(zip(table.keys, table.values, strict=True), 1):
             if not key:
-                what = "blank line" if not lines[number - 1].strip() else "line starts with a blank"
+                what = "line starts with a blank" if value else "blank line"
                 defects.append(Defect(name, number, "no-key", what, "start each line with a key"))
     if fields is not None:
         for number, (key, value) in enumerate(zip(table.keys, table.values, strict=True), 1):
             found = 1 + len(value.split())
             if key and found != fields:
-                what = f"{found} fields, {fields} expected ('{lines[number - 1][:60]}')"
+                what = f"{found} fields, {fields} expected ('{f'{key} {value}'[:60]}')"
                 defects.append(Defect(name, number, "fields", what, "correct this line"))
     elif not allow_empty and not all(table.values):
         for number, (key, value) in enumerate(zip(table.keys, table.values, strict=True), 1):

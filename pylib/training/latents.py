@@ -243,13 +243,14 @@ def finish(
     contents = Contents.load(source)
     part = contents.select(extractor.utts)
     ours = {f"{stem}{end}" for stem in (*FRAMES, *VECTORS, SPEAKERS) for end in (".scp", ".json")}
-    fresh = {name: data for name, data in part.texts() if name not in {"latents.json", *ours}}
+    fresh = set(part.names()) - {"latents.json", *ours}
     _clear(
         out, {*fresh, *(f"{item.stem}{end}" for item in stems for end in (".scp", ".json"))}, ours
     )
-    for name, data in fresh.items():
-        with atomic_path(out / name) as temp:
-            temp.write_bytes(data)
+    for name, pieces in part.texts():
+        if name in fresh:
+            with atomic_path(out / name) as temp, open(temp, "wb") as stream:
+                stream.writelines(pieces)
     for item in stems:
         item.commit(extractor.utts)
     _write_speakers(extractor, next(i for i in stems if i.stem == "svector"), part.utt2spk, out)

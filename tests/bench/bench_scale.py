@@ -1,14 +1,20 @@
 """Names and durations of 300,000 utterances through every verb: seconds, peak memory, targets.
 
     . ./path.sh && python tests/bench/bench_scale.py [utterances]
+    pip install --no-deps --target /tmp/lhotse lhotse lilcom intervaltree sortedcontainers cytoolz \
+      toolz tabulate audioread
+    PYTHONPATH=$PYTHONPATH:/tmp/lhotse python tests/bench/bench_scale.py
 
 There is no audio: the directory holds tables alone, as LibriSpeech's 281,241 utterances would. Each
 verb runs in a process of its own, whose greatest memory is what the kernel recorded. Targets: 10 s
-and 1 GB each. `bench_datadir.py` beside this adds features, labels and files.
+and 1 GB each. Where lhotse can be imported (the second form; it is no dependency), its equivalents
+run on manifests of the same utterances, and the ratios are printed: they hold text, speaker and
+samples, not durations and frames as ours do. `bench_datadir.py` adds features, labels and files.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import subprocess
 import sys
@@ -40,6 +46,13 @@ VERBS = {
     "main(['e', 'd/split2/1', 'd/split2/2'])",
     "batches, cropped": _PLAN.format(crop=True),
     "batches, padded": _PLAN.format(crop=False),
+}
+# lhotse's equivalents, as functions of peer_lhotse.py; `split 2` makes the halves.
+PEERS = {
+    "validate": "check()",
+    "split 64": "split(64)",
+    "split 2": "split(2)",
+    "combine 2 halves": "join()",
 }
 # What is published or was seen of others' verbs; nobody gives seconds but for the one.
 OTHERS = {
@@ -94,18 +107,31 @@ def main() -> int:
     """Make the directory, run each verb, print a line each; 1 where a target is missed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
     missed = 0
+    ours: dict[str, tuple[float, float, float]] = {}
     print(f"{count:,} utterances; targets {SECONDS:g} s of processor time, {MEGABYTES:g} MB")
     print(f"{'verb':<18} {'wall s':>7} {'cpu s':>7} {'peak MB':>8}  {'target':<7} others")
     with tempfile.TemporaryDirectory() as folder:
         measure(f"import bench_scale; bench_scale.make({count})", folder)
         for name, body in VERBS.items():
-            wall, processor, peak = measure(body, folder)
+            ours[name] = wall, processor, peak = measure(body, folder)
             good = processor < SECONDS and peak < MEGABYTES
             missed += not good
             verdict = "met" if good else "MISSED"
             line = f"{name:<18} {wall:7.2f} {processor:7.2f} {peak:8.0f}  {verdict:<7}"
             print(f"{line} {OTHERS.get(name, '')}".rstrip(), flush=True)
+        if importlib.util.find_spec("lhotse") is not None:
+            compare(ours, folder)
     return 1 if missed else 0
+
+
+def compare(ours: dict[str, tuple[float, float, float]], folder: str) -> None:
+    """Run lhotse's equivalents, print a line each with how many times ours they take."""
+    measure("import peer_lhotse; peer_lhotse.make()", folder)
+    print(f"{'lhotse':<18} {'wall s':>7} {'cpu s':>7} {'peak MB':>8}  times ours: cpu, MB")
+    for name, call in PEERS.items():
+        wall, processor, peak = measure(f"import peer_lhotse; peer_lhotse.{call}", folder)
+        ratios = f"{processor / ours[name][1]:.1f}, {peak / ours[name][2]:.1f}"
+        print(f"{name:<18} {wall:7.2f} {processor:7.2f} {peak:8.0f}  {ratios}", flush=True)
 
 
 if __name__ == "__main__":
