@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,38 @@ def test_the_marker_tells_what_srun_hides(warned: bool, tmp_path: Path) -> None:
     if warned:
         os.killpg(process.pid, signal.SIGUSR1)
     assert process.wait(timeout=30) == (75 if warned else 143)
+
+
+# A training that needs a second to write its checkpoint, and that a second TERM ends at once.
+STOPS = """import os, signal, sys, time
+asked = []
+def note(number, frame):
+    asked.append(number)
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, note)
+open("up" + os.environ["RANK"], "w").close()
+while not asked:
+    time.sleep(0.05)
+time.sleep(1)
+open("preempted", "w").close()
+sys.exit(75)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["launcher", "group"])
+def test_processes_of_torchrun_get_one_term(send: Callable, tmp_path: Path) -> None:
+    """Whether it was sent to the launcher, which passes it on, or to its whole group."""
+    (tmp_path / "stops.py").write_text(STOPS, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-m", "pylib.jobs.torchrun", "--nproc", "2", "--marker",
+         "preempted", "--", "stops"], cwd=tmp_path, stderr=subprocess.PIPE, process_group=0,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / f"up{rank}").exists() for rank in (0, 1)):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    send(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 75 and (tmp_path / "preempted").exists(), told.decode()
