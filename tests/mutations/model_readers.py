@@ -112,6 +112,44 @@ def check_checkpoint(found: Any) -> str:
     return "" if good else "another system, or other weights"
 
 
+def make_shards() -> None:
+    """The state of a run of two processes, each with its rows of every weight and moment."""
+    import torch
+
+    from pylib.training import checkpoint, shards
+    from pylib.training.sharding import rows_of
+
+    weights = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.ones(5)}
+    (HERE / "shards_00000003_0").mkdir(parents=True)
+    for rank in (0, 1):
+        rows = {k: v[slice(*rows_of(len(v), rank, 2))].clone() for k, v in weights.items()}
+        part: dict[str, Any] = {
+            "format": shards.FORMAT, "world": 2, "rank": rank, "update": 3, "model": rows,
+            "optimizer": {number: {"exp_avg": item} for number, item in enumerate(rows.values())},
+        }  # fmt: skip
+        if rank == 0:
+            part["whole"] = {
+                "about": {"format": checkpoint.FORMAT, "update": 3}, "model": {},
+                "shapes": {name: list(item.shape) for name, item in weights.items()},
+                "names": list(weights), "param_groups": [{"lr": 0.1, "params": [0, 1]}],
+                "optimizer": {number: {"step": torch.tensor(3.0)} for number in (0, 1)},
+            }  # fmt: skip
+        checkpoint.write(HERE / "shards_00000003_0" / f"{rank:05d}-of-00002.pt", part)
+
+
+def read_shards() -> Any:
+    from pylib.training import shards
+
+    return shards.load(HERE / "shards_00000003_0")
+
+
+def check_shards(found: Any) -> str:
+    shapes = {name: tuple(item.shape) for name, item in found["model"].items()}
+    moments = [tuple(item["exp_avg"].shape) for item in found["optimizer"]["state"].values()]
+    good = shapes == {"a": (3, 4), "b": (5,)} and moments == [(3, 4), (5,)]
+    return "" if good else f"weights {shapes}, moments {moments}"
+
+
 def make_changed_checkpoint() -> None:
     """Beside the checkpoint, what is changed in it: a JSON of {path: value}."""
     make_checkpoint()
@@ -325,6 +363,8 @@ READERS = (
            make_config, read_config, check_config, ("top.toml", "top.toml", "base.toml")),
     Reader("checkpoint", "weights of the configuration's own names and shapes",
            make_checkpoint, read_checkpoint, check_checkpoint, ("c.pt",)),
+    Reader("sharded state", "whole weights and moments from the rows of all parts",
+           make_shards, read_shards, check_shards, ("shards_00000003_0/*.pt",)),
     Reader("checkpoint values", "as checkpoint; plain values of other types in a whole file",
            make_changed_checkpoint, read_changed_checkpoint, check_checkpoint, ("parts.json",)),
     Reader("labels", "ids of 0 to K - 1, rate above 0",
