@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pylib.corpus.ark import read_mat
+from pylib.corpus.atomic import sha256_file
 from pylib.corpus.datadir import DataDir
 from pylib.corpus.derived import Derived, input_bytes, open_derived
 from pylib.corpus.errors import UserError
@@ -212,15 +213,15 @@ def read_hearing(data: DataDir, kind: str) -> dict[str, npt.NDArray[np.float32]]
 
 
 def _audio_bytes(data: DataDir, utts: list[str]) -> list[bytes]:
-    """What tells one state of the audio from another: tables, sizes and times of the files."""
+    """What tells one state of the audio from another: not its times, which differ when the same is
+    made again, and with them the names of what was heard."""
     files = sorted({data.wav_of(utt)[0] for utt in utts})
     states = []
     for name in files:
         try:
-            info = os.stat(name)
-        except OSError as error:
-            raise UserError(f"{name}: {error.strerror}: named in {data.path}/wav.scp") from error
-        states.append(f"{name} {info.st_size} {info.st_mtime_ns}")
+            states.append(f"{name} {sha256_file(name)}")
+        except UserError as error:
+            raise UserError(f"{error}: named in {data.path}/wav.scp") from error
     return [
         *input_bytes(data.path / name for name in ("segments",)),
         "\n".join(utts).encode(),

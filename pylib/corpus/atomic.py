@@ -82,11 +82,12 @@ def _name_file(error: BaseException, path: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the directory of `path`; rename it to `path` on success.
 
     The parent directory is made when missing. On an exception (a full disk, an interrupt) the
-    temporary file is removed and what was under `path` before stays as it was.
+    temporary file is removed and what was under `path` before stays as it was. Without `flush` it
+    is for the caller to put many files on the disk at once, by `sync_files`.
 
     Raises:
         UserError: `path` is a directory, or the body wrote nothing.
@@ -101,13 +102,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temp
         if not temp.exists():
             raise UserError(f"{final}: nothing was written: the step that makes it has failed")
-        _fsync(temp)
+        if flush:
+            _fsync(temp)
         os.replace(temp, final)
     except BaseException as error:
         _remove(temp)
         _name_file(error, final)
         raise
-    _fsync(final.parent)
+    if flush:
+        _fsync(final.parent)
 
 
 def _exchange(first: Path, second: Path) -> bool:

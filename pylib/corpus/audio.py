@@ -7,7 +7,6 @@ Read with soundfile (libsndfile), resampled with soxr: measured at 8,000x real t
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,13 +171,16 @@ def resample_audio(samples: Samples, from_rate: int, to_rate: int) -> Samples:
     return np.asarray(soxr.resample(samples, from_rate, to_rate, quality="HQ"), dtype=np.float32)
 
 
-def write_audio(path: str | os.PathLike[str], samples: Samples, rate: int) -> None:
+def write_audio(
+    path: str | os.PathLike[str], samples: Samples, rate: int, flush: bool = True
+) -> None:
     """Write mono 16-bit audio atomically; the suffix (`.wav`, `.flac`) gives the format.
 
     Args:
         path: where.
         samples: float (N,) in [-1, 1]; values outside are clipped.
         rate: Hz.
+        flush: put it on the disk now; else `sync_files` does so with many at once.
     """
     from pylib.corpus.atomic import atomic_path
 
@@ -186,18 +188,5 @@ def write_audio(path: str | os.PathLike[str], samples: Samples, rate: int) -> No
     if kind not in ("WAV", "FLAC"):
         raise UserError(f"{os.fspath(path)}: unknown audio format: use .wav or .flac")
     pcm = np.clip(np.rint(np.asarray(samples) * 32767.0), -32768, 32767).astype(np.int16)
-    with atomic_path(path) as temp:
+    with atomic_path(path, flush) as temp:
         soundfile.write(temp, pcm, rate, format=kind, subtype="PCM_16")
-
-
-def write_flac(path: str | os.PathLike[str], samples: Samples, rate: int) -> None:
-    """Mono 16-bit flac under its name when complete; `sync_files` puts many on the disk at once."""
-    final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temp = final.with_name(f".{final.name}.tmp-{os.getpid()}.flac")
-    pcm = np.clip(np.rint(np.asarray(samples) * 32767.0), -32768, 32767).astype(np.int16)
-    try:
-        soundfile.write(temp, pcm, rate, format="FLAC", subtype="PCM_16")
-        os.replace(temp, final)
-    finally:
-        temp.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from pylib.corpus.atomic import (
     write_json,
     write_text,
 )
-from pylib.corpus.audio import audio_info, write_flac
+from pylib.corpus.audio import audio_info, write_audio
 from pylib.corpus.clean import CleanConfig, Cleaned, clean
 from pylib.corpus.datadir import DataDir, check_speaker_order, format_seconds
 from pylib.corpus.derived import input_bytes, shard_slice
@@ -128,7 +128,7 @@ class CleanStage:
             for number, (first, samples) in enumerate(result.pieces, 1):
                 name = f"{utt}-c{number:02d}" if self.config.chunk else utt
                 path = self.audio_dir / data.utt2spk[utt] / f"{name}.flac"
-                write_flac(path, samples, self.config.rate)
+                write_audio(path, samples, self.config.rate, flush=False)
                 written.append(path)
                 made[name] = {"utt": utt, "first": first, "samples": len(samples)}
             progress(done, len(part))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
 from pylib.corpus.audio import audio_info, read_audio, resample_audio, write_audio
 from pylib.corpus.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def tone(count, rate, frequency):
@@ -119,3 +125,17 @@ def test_names_that_cannot_be_are_refused(tmp_path):
     (tmp_path / "a.raw").write_bytes(b"1234")  # which has neither rate nor width
     with pytest.raises(UserError, match="a.raw: not readable as audio"):
         read_audio(tmp_path / "a.raw")
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_what_a_killed_writer_left_is_swept(flush: bool, tmp_path: Path) -> None:
+    code = (
+        "import os, sys, soundfile; from pylib.corpus.audio import write_audio\n"
+        "soundfile.write = lambda path, *_, **__: (open(path, 'w').close(), os._exit(9))\n"
+        f"write_audio(sys.argv[1], [0.5], 16000, flush={flush})"
+    )
+    path = tmp_path / "spk" / "u.flac"
+    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT).returncode == 9
+    assert [item.suffix for item in path.parent.iterdir()] != [".flac"]
+    write_audio(path, np.zeros(100, np.float32), 16000, flush=flush)
+    assert [item.name for item in path.parent.iterdir()] == ["u.flac"]

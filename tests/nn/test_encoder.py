@@ -60,18 +60,21 @@ def test_padding_changes_nothing(changes: dict, norm: str) -> None:
 
 
 def test_padding_leaks_without_the_flag() -> None:
-    """Zeroing pads only once lets four k=19 convolutions carry them 36 frames inwards."""
-    positions = StackedPositions(32, 5, 95, 4, mask=False).eval()
+    """Zeroing pads only once lets four k=19 convolutions carry them 36 frames inwards.
+
+    Values are of size 1; what is equal differs by rounding, of convolutions of other lengths.
+    """
     torch.manual_seed(0)
+    positions = StackedPositions(32, 5, 95, 4, mask=False).eval()
     x = torch.randn(1, 100, 32)
     padded = torch.cat([x, torch.zeros(1, 40, 32)], 1)
     padding = torch.arange(140)[None] >= 100
     with torch.no_grad():
         difference = (positions(x) - positions(padded, padding)[:, :100]).abs().amax(2)[0]
-        assert difference[64:].min() > 0 and difference[:64].max() < 1e-6
+        assert difference[64:].min() > 1e-4 and difference[:64].max() < 1e-5
         positions.mask = True
         difference = (positions(x) - positions(padded, padding)[:, :100]).abs().max()
-    assert difference < 1e-6
+    assert difference < 1e-5
     assert padded_and_alone(replace(TINY, mask_pos_conv=False)).max() > 1e-3
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lrs3_tree import Clip, Loss
 
 from pylib.corpus.atomic import require_free_space, sync_files, write_json
-from pylib.corpus.audio import write_flac
+from pylib.corpus.audio import write_audio
 from pylib.corpus.clips import (
     RATE,
     SAMPLES_PER_FRAME,
@@ -105,7 +105,7 @@ def cut_clip(row: dict[str, Any], data: Path, rules: ClipRules) -> tuple[list[Ma
             continue
         wav = data / "audio" / row["part"] / row["spk"] / f"{piece['utt']}.flac"
         samples = loaded.samples[first * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
-        write_flac(wav, samples, RATE)
+        write_audio(wav, samples, RATE, flush=False)
         about = {name: row[name] for name in ("part", "spk", "ident")}
         made.append(
             Made(
