@@ -138,14 +138,15 @@ def _processor_seconds(pid: int) -> float:
 def stage_times(log: Path) -> list[tuple[str, float]]:
     """(name, processor seconds) of the stages of an undisturbed run, in order, from its log."""
     times: list[tuple[str, float]] = []
-    began = 0.0
+    began = used = 0.0
     for line in log.read_text(encoding="utf-8").splitlines():
-        _, used, text = line.split(" ", 2)
+        _, told, text = line.split(" ", 2)
+        used = max(used, float(told))  # what has ended and has no parent any more is not counted
         found = LINE.search(text)
         if found and Event(0, found[2], found[3]).ends:
-            times.append((found[2], float(used) - began))
+            times.append((found[2], used - began))
         elif found:
-            began = float(used)
+            began = used
     return times
 
 
