@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pylib.corpus.errors import Defect
-from pylib.corpus.tables import Table, scan_table
+from pylib.corpus.tables import Table, parse_number, scan_table
 
 # Of one rule in one file, so many defects are listed; the rest is counted in one more line.
 MAX_LISTED = 100
@@ -113,11 +113,11 @@ class Checker:
         found = []
         for line, (key, value) in enumerate(zip(table.keys, table.values, strict=True), 1):
             try:
-                number = float(int(value) if integer else float(value))
-            except (ValueError, OverflowError):
-                number = -1.0
-            if 0 < number < float("inf"):
-                kept[key] = number
+                number = parse_number(value, int) if integer else parse_number(value, float)
+            except ValueError:
+                number = 0
+            if number > 0:
+                kept[key] = float(number)
             else:
                 kind = "an integer" if integer else "a number"
                 found.append((line, f"'{value}' of '{key}' is not {kind} above 0"))

@@ -27,7 +27,7 @@ from pylib.corpus.derived import input_bytes, shard_slice
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import Contents
 from pylib.corpus.progress import Progress
-from pylib.corpus.tables import read_table
+from pylib.corpus.tables import parse_number, read_table
 
 PHONES = "phones.ctm"
 
@@ -43,7 +43,7 @@ def read_ctm(path: Path) -> dict[str, list[tuple[float, float, str]]]:
         fields = line.split()
         try:
             utt, _, start, length, name = fields
-            row = (float(start), float(length), name)
+            row = (parse_number(start, float), parse_number(length, float), name)
         except ValueError as error:
             raise UserError(
                 f"{path}:{number}: '{line[:60]}' is not `<utt> 1 <start> <length> <name>`: "

@@ -14,7 +14,7 @@ from pylib.corpus.datadir import check_speaker_order, format_seconds
 from pylib.corpus.errors import UserError
 from pylib.corpus.fix import next_backup
 from pylib.corpus.layout import Contents, Tables, data_files, merge_keys
-from pylib.corpus.tables import MARK
+from pylib.corpus.tables import MARK, parse_number
 
 
 def load_sources(
@@ -53,7 +53,9 @@ def _segments_of(part: Contents) -> dict[str, str]:
             f"run steps/get_utt2dur.sh {part.path}"
         )
     try:
-        return {u: f"{u} 0 {format_seconds(float(dur))}" for u, dur in durations.items()}
+        return {
+            u: f"{u} 0 {format_seconds(parse_number(dur, float))}" for u, dur in durations.items()
+        }
     except ValueError as error:
         fix = f"run steps/get_utt2dur.sh {part.path}"
         raise UserError(f"{part.path}/utt2dur: not seconds ({error}): {fix}") from error

@@ -22,6 +22,7 @@ from pylib.corpus.tables import (
     format_table,
     invert,
     names_some,
+    parse_number,
     read_numbers,
     read_table,
     table_path,
@@ -105,12 +106,12 @@ def read_segments(path: str | os.PathLike[str]) -> dict[str, Segment]:
     for number, (utt, value) in enumerate(read_table(path, fields=4).items(), 1):
         reco, begin, end = value.split()
         try:
-            segment = Segment(reco, float(begin), float(end))
+            segment = Segment(reco, parse_number(begin, float), parse_number(end, float))
         except ValueError as error:
             raise UserError(
                 f"{os.fspath(path)}:{number}: '{begin} {end}' are not times in seconds: correct it"
             ) from error
-        if not 0 <= segment.begin < segment.end < float("inf"):
+        if not 0 <= segment.begin < segment.end:
             raise UserError(
                 f"{os.fspath(path)}:{number}: '{utt}' from {begin} to {end} s: "
                 "0 <= begin < end is needed"

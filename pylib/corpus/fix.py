@@ -17,7 +17,7 @@ from pylib.corpus.atomic import atomic_dir, atomic_path, write_text
 from pylib.corpus.datadir import SEGMENT_OVERSHOOT, check_speaker_order
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import FIELDS, data_files, key_of
-from pylib.corpus.tables import Table, format_table, invert, scan_table
+from pylib.corpus.tables import Table, format_table, invert, parse_number, scan_table
 
 # Filtered to the utterances that are left, without a say in which these are (as in Kaldi).
 FOLLOWERS = ("vad.scp", "utt2uniq", "utt2warp")
@@ -121,7 +121,7 @@ class _Fixer:
                     self.drop(utt, "text: no words (--allow-empty-text keeps it)")
         for name in ("utt2dur", "utt2num_frames", "utt2num_samples"):
             for utt, value in self.tables.get(name, {}).items():
-                if not _is_positive(value):
+                if not _is_positive(value, integer=name != "utt2dur"):
                     self.drop(utt, f"{name}: '{value}' is not a number above 0")
         self._check_recordings()
 
@@ -209,9 +209,9 @@ class _Fixer:
             self.plan.files[name] = text
 
 
-def _is_positive(value: str) -> bool:
+def _is_positive(value: str, integer: bool) -> bool:
     try:
-        return 0 < float(value) < float("inf")
+        return (parse_number(value, int) if integer else parse_number(value, float)) > 0
     except ValueError:
         return False
 
@@ -230,12 +230,15 @@ def _bad_segment(value: str, wav: Mapping[str, str], lengths: Mapping[str, str])
     if reco not in wav:
         return f"recording '{reco}' not in wav.scp"
     try:
-        good = 0 <= float(begin) < float(end) < float("inf")
-        if good and reco in lengths and float(end) > float(lengths[reco]) + SEGMENT_OVERSHOOT:
-            return f"ends at {end} s, its recording at {lengths[reco]} s"
+        first, last = parse_number(begin, float), parse_number(end, float)
+        length = parse_number(lengths[reco], float) if reco in lengths else last
     except ValueError:
-        good = False
-    return "" if good else f"times {begin} {end}"
+        return f"times {begin} {end}"
+    if not 0 <= first < last:
+        return f"times {begin} {end}"
+    if last > length + SEGMENT_OVERSHOOT:
+        return f"ends at {end} s, its recording at {lengths[reco]} s"
+    return ""
 
 
 def plan_fix(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pylib.corpus.atomic import atomic_dir
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import Contents
-from pylib.corpus.tables import invert, names_some
+from pylib.corpus.tables import invert, names_some, parse_number
 
 MODES = ("even", "random", "first", "last", "shortest", "speakers", "per-spk")
 
@@ -94,8 +94,16 @@ def _spread(utts: Sequence[str], count: int) -> list[str]:
 
 def _lengths(contents: Contents) -> dict[str, float]:
     for name in ("utt2num_frames", "utt2num_samples", "utt2dur"):
-        if name in contents.utt:
-            return {utt: float(value) for utt, value in contents.utt[name].items()}
+        if name not in contents.utt:
+            continue
+        lengths: dict[str, float] = {}
+        for line, (utt, value) in enumerate(contents.utt[name].items(), 1):
+            try:
+                lengths[utt] = parse_number(value, float)
+            except ValueError as error:
+                fix = f"see steps/validate_data_dir.sh {contents.path}"
+                raise UserError(f"{contents.path}/{name}:{line}: {error}: {fix}") from error
+        return lengths
     raise UserError(
         f"{contents.path}: --shortest needs utt2num_frames, utt2num_samples or utt2dur: "
         f"run steps/get_utt2dur.sh {contents.path}"

@@ -6,6 +6,7 @@ A Python string sort is a byte sort here: UTF-8 keeps the order of code points.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,10 @@ from pylib.corpus.errors import Defect, UserError, raise_defects
 Number = TypeVar("Number", int, float)
 MARK = "\ufeff"  # byte-order mark: invisible, and removed by readers where it comes first
 LARGEST = 1 << 60  # counts and seconds are below: they go into 64-bit integers
+# What Kaldi's programs read. Python's int and float also take 1_000, digits of other scripts,
+# surrounding blanks, nan and inf.
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 @dataclass
@@ -226,6 +231,25 @@ def read_table(path: str | os.PathLike[str], fields: int | None = None) -> dict[
     return table.rows
 
 
+def parse_number(text: str, kind: Callable[[str], Number]) -> Number:
+    """A number as Kaldi's programs write it, below LARGEST.
+
+    Args:
+        text: ASCII digits, with a sign, a point and an exponent at most.
+        kind: `int` or `float`.
+
+    Raises:
+        ValueError: anything else, NaN and infinities too.
+    """
+    pattern = _INTEGER if kind is int else _DECIMAL
+    if not pattern.fullmatch(text):
+        raise ValueError(f"not {'an integer' if kind is int else 'a number'}: {text!r}")
+    number = kind(text)
+    if not abs(number) < LARGEST:
+        raise ValueError(f"too large: {text!r}")
+    return number
+
+
 def read_numbers(path: str | os.PathLike[str], kind: Callable[[str], Number]) -> dict[str, Number]:
     """Read a `<key> <number>` table.
 
@@ -234,22 +258,19 @@ def read_numbers(path: str | os.PathLike[str], kind: Callable[[str], Number]) ->
         kind: `int` or `float`.
 
     Raises:
-        UserError: as `read_table`; or a value that is no such number, or is NaN or infinite.
+        UserError: as `read_table`; or a value that `parse_number` refuses.
     """
     table = read_table(path, fields=2)
     out: dict[str, Number] = {}
     for number, (key, value) in enumerate(table.items(), 1):
         try:
-            parsed = kind(value)
-            if not abs(parsed) < LARGEST:  # NaN too
-                raise ValueError(value)
+            out[key] = parse_number(value, kind)
         except ValueError as error:
             name = getattr(kind, "__name__", "number")
             raise UserError(
                 f"{os.fspath(path)}:{number}: '{value}' of '{key}' is not a finite {name}: "
                 "correct or make the file again"
             ) from error
-        out[key] = parsed
     return out
 
 

@@ -13,7 +13,7 @@ from pylib.corpus.checker import Checker, Options, Report
 from pylib.corpus.datadir import SEGMENT_OVERSHOOT
 from pylib.corpus.errors import UserError
 from pylib.corpus.layout import FIELDS, data_files, key_of
-from pylib.corpus.tables import Table, invert
+from pylib.corpus.tables import Table, invert, parse_number
 from pylib.corpus.validate_text import check_text
 
 
@@ -119,10 +119,10 @@ def _read_segments(check: Checker) -> None:
         if len(parts) != 3:
             continue
         try:
-            begin, end = float(parts[1]), float(parts[2])
+            begin, end = parse_number(parts[1], float), parse_number(parts[2], float)
         except ValueError:
             begin, end = 1.0, 0.0
-        if 0 <= begin < end < float("inf"):
+        if 0 <= begin < end:
             check.segments[utt] = (parts[0], begin, end)
         else:
             found.append((line, f"'{utt}' from {parts[1]} to {parts[2]}, 0 <= begin < end needed"))

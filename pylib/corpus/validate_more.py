@@ -9,6 +9,7 @@ import numpy as np
 from pylib.corpus.checker import DURATION_TOLERANCE, FRAMES_TOLERANCE, Checker
 from pylib.corpus.errors import UserError
 from pylib.corpus.jsonfile import read_object
+from pylib.corpus.tables import parse_number
 
 # utt2num_samples and utt2dur must fit one of these (Hz); a directory may mix them.
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
@@ -18,7 +19,7 @@ def frame_shift(check: Checker) -> float:
     """Seconds between frames of feats.scp: from `frame_shift`, else `feats.json`, else 10 ms."""
     if check.exists("frame_shift"):
         try:
-            return float((check.path / "frame_shift").read_text(encoding="utf-8"))
+            return parse_number((check.path / "frame_shift").read_text("utf-8").strip(), float)
         except ValueError:
             return 0.01
     if check.exists("feats.json"):
@@ -126,7 +127,7 @@ def check_small_files(check: Checker) -> None:
 
 def _is_warp(value: str) -> bool:
     try:
-        return 0.5 < float(value) < 1.5
+        return 0.5 < parse_number(value, float) < 1.5
     except ValueError:
         return False
 
@@ -134,7 +135,7 @@ def _is_warp(value: str) -> bool:
 def _check_frame_shift(check: Checker) -> None:
     words = (check.path / "frame_shift").read_text(encoding="utf-8", errors="replace").split()
     try:
-        good = len(words) == 1 and 0 < float(words[0]) < 1
+        good = len(words) == 1 and 0 < parse_number(words[0], float) < 1
     except ValueError:
         good = False
     if not good:
@@ -152,7 +153,7 @@ def _check_ctm(check: Checker, name: str) -> None:
             try:
                 if len(parts) < 5 or parts[0] not in check.utt2spk:
                     raise ValueError
-                start, length = float(parts[2]), float(parts[3])
+                start, length = (parse_number(part, float) for part in parts[2:4])
                 # Phone times come rounded to 10 ms or finer.
                 if start < 0 or length < 0 or start + length > durations.get(parts[0], 1e9) + 0.05:
                     raise ValueError

@@ -31,7 +31,9 @@ FPS = 25
 JITTER = Fraction(1, 20)
 # Formats whose first plane is the luminance, a byte a pixel.
 _PLANAR = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21")
-_LONGEST_GAP = 600  # seconds between the first picture and the first sound, filled with zeros
+# Seconds that one frame may be on show, its picture being repeated, and between the first picture
+# and the first sound, filled with zeros. More is a damaged time, which would fill memory or a disk.
+_LONGEST_GAP = 600
 _REORDERED = 16  # frames of reordering that H.264 allows
 _FULL_RANGE = 2  # color_range of FFmpeg: 1 = 16 to 235, 2 = 0 to 255
 # Luminance 16 to 235 stretched to 0 to 255.
@@ -157,15 +159,26 @@ def _read_packets(
             f"{name}: truncated, {len(times) + hidden} frames of the {stream.frames} that its "
             "header promises: copy it again, or leave it out"
         )
-    return sorted(times), end, heard
+    times.sort()
+    for start, until in zip(times, [*times[1:], end], strict=True):
+        _refuse_still(name, start - times[0], until - start)
+    return times, end, heard
+
+
+def _refuse_still(name: str, start: Fraction, length: Fraction) -> None:
+    if length > _LONGEST_GAP:
+        raise UserError(
+            f"{name}: its frame at {float(start):.3f} s is on show for {float(length):g} s: the "
+            "times are damaged, copy it again, or leave it out"
+        )
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """Frames, rates and sizes of a file; only its first frame is decoded.
 
     Raises:
-        UserError: missing, empty or unreadable file, no video stream, no frame, or fewer frames
-            than the header promises.
+        UserError: missing, empty or unreadable file, no video stream, no frame, fewer frames than
+            the header promises, or one that is on show for minutes.
     """
     name = os.fspath(path)
     with _opened(name) as container:
@@ -226,21 +239,23 @@ def _frames(
             target = max(Fraction(0), Fraction(first, fps) - _REORDERED / rate) + origin
             container.seek(int(target / stream.time_base), stream=stream, backward=True)
         held, ahead = None, first  # ahead: number of the next picture of the grid
-        end = Fraction(0)
+        since = end = Fraction(0)
         for number, frame in enumerate(container.decode(stream)):
             start = number / rate if frame.pts is None else frame.pts * frame.time_base - origin
             last = _pictures_before(start, fps)
             if held is not None and last > ahead:
+                _refuse_still(name, since, start - since)
                 step = last - ahead if count is None else min(last - ahead, count - given)
                 _refuse_corrupt(held, name, ahead)
                 yield held, step, _square_width(held.width, stream.sample_aspect_ratio)
                 given, ahead = given + step, last
                 if given == count:
                     return
-            held = frame
+            held, since = frame, start
             end = start + (frame.duration * frame.time_base if frame.duration else 1 / rate)
         step = _pictures_before(end, fps) - ahead
         if held is not None and step > 0:
+            _refuse_still(name, since, end - since)
             step = step if count is None else min(step, count - given)
             _refuse_corrupt(held, name, ahead)
             yield held, step, _square_width(held.width, stream.sample_aspect_ratio)
@@ -304,7 +319,8 @@ def read_grey(
         than 1/fps s is given again.
 
     Raises:
-        UserError: missing or corrupt file, or fewer pictures than asked for.
+        UserError: missing or corrupt file, fewer pictures than asked for, or a frame that is on
+            show for minutes.
     """
     for frame, copies, width in _frames(path, first, count, fps):
         picture = _upright(_plane(frame, width), frame.rotation)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pylib.corpus.datadir import DataDir
 from pylib.corpus.errors import UserError
-from pylib.corpus.tables import read_table, table_path
+from pylib.corpus.tables import parse_number, read_table, table_path
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def read_video_segments(path: str | os.PathLike[str]) -> dict[str, tuple[int, in
     out: dict[str, tuple[int, int]] = {}
     for number, (utt, value) in enumerate(read_table(path, fields=3).items(), 1):
         try:
-            first, end = map(int, value.split())
+            first, end = (parse_number(word, int) for word in value.split())
         except ValueError:
             first, end = 0, -1
         if not 0 <= first < end:

@@ -173,6 +173,9 @@ def test_broken_video_tables(seen, tmp_path):
     assert "video_segments:segment-frames" in rules(seen)
     with pytest.raises(UserError, match="video_segments:1: 'a-1 30 0'"):
         read_clips(DataDir.load(seen))
+    write_table(seen / "video_segments", {"a-1": "0 30", "a-2": "3_0 50", "b-1": "0 40"})
+    with pytest.raises(UserError, match="video_segments:2: 'a-2 3_0 50'"):
+        read_clips(DataDir.load(seen))
     (tmp_path / "b.mp4").unlink()
     assert "video.scp:no-such-file" in rules(seen)
     (seen / "utt2num_video").unlink()

@@ -90,7 +90,9 @@ def test_segments_read_only_their_stretch(long_audio):
         DataDir.load(folder)
 
 
-@pytest.mark.parametrize("times", ["1.0 1.0", "2 1", "-1 1", "x 1", "0 nan", "0 inf"])
+@pytest.mark.parametrize(
+    "times", ["1.0 1.0", "2 1", "-1 1", "x 1", "0 nan", "0 inf", "0 1_0", "0 \u0661"]
+)
 def test_segment_times(long_audio, times):
     folder, _ = long_audio
     edit(folder / "segments", lambda s: f"s-0 rec {times}\n" + s[s.index("\n") + 1 :])

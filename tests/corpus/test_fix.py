@@ -98,6 +98,7 @@ def test_repairs_of_form_lose_nothing(data):
         ("wav.scp", lambda s: s.replace("a-2.flac", "a-2.flac |"), "a shell pipe"),
         ("feats.scp", lambda s: "".join(s.splitlines(True)[::2] + s.splitlines(True)[3:]), "feats"),
         ("utt2num_frames", lambda s: s.replace("a-2 148", "a-2 -1"), "'-1' is not a number"),
+        ("utt2num_frames", lambda s: s.replace("a-2 148", "a-2 1_48"), "'1_48' is not a number"),
     ],
 )
 def test_causes(data, name, change, cause):

@@ -54,6 +54,13 @@ def test_modes():
     assert choose(data, 7, "random", seed=1) != choose(data, 7, "random", seed=2)
 
 
+def test_lengths_that_are_no_numbers_are_refused_with_their_line():
+    data = contents(2, 3)
+    data.utt["utt2num_frames"]["s00-01"] = "1_000"
+    with pytest.raises(UserError, match="data/x/utt2num_frames:2: not a number: '1_000'"):
+        choose(data, 3, "shortest")
+
+
 def test_more_than_there_is():
     data = contents(2, 3)
     for mode in ("even", "random", "first", "last", "shortest", "speakers", "per-spk"):

@@ -89,11 +89,22 @@ def test_all_defects_in_one_message(tmp_path):
     assert len(str(caught.value).splitlines()) == 3
 
 
-@pytest.mark.parametrize("value", ["x", "nan", "inf", "1.5"])
+@pytest.mark.parametrize(
+    "value", ["x", "nan", "inf", "1.5", "1_000", "\u0661", "1\u00a0", "9" * 30]
+)
 def test_numbers_are_checked(tmp_path, value):
     path = write(tmp_path / "t", f"a 1\nb {value}\n".encode())
     with pytest.raises(UserError, match=":2: .*'b'"):
         read_numbers(path, int)
+
+
+@pytest.mark.parametrize("value", ["1_0.5", "nan", "-inf", "\u0661.5", "1e400", "0x1p3", ".", "1e"])
+def test_seconds_are_numbers_as_kaldi_writes_them(tmp_path, value):
+    path = write(tmp_path / "t", f"a 1.5e-1\nb {value}\n".encode())
+    with pytest.raises(UserError, match=":2: .*'b' is not a finite float"):
+        read_numbers(path, float)
+    write(path, b"a -1.5e-1\nb .5\nc 3.\nd +4\n")
+    assert list(read_numbers(path, float).values()) == [-0.15, 0.5, 3.0, 4.0]
 
 
 def test_missing_file(tmp_path):

@@ -247,6 +247,8 @@ def test_segments_that_are_right(tmp_path):
     [
         ("segments", lambda s: s.replace("6.000000", "9999"), "segments:2:segment-end"),
         ("segments", lambda s: s.replace("0.500000", "2.5"), "segments:1:segment-times"),
+        ("segments", lambda s: s.replace("0.500000", "0_1"), "segments:1:segment-times"),
+        ("utt2dur", lambda s: s.replace("1.5", "1_5"), "utt2dur:1:number"),
         ("segments", lambda s: s.replace("s-2 rec", "s-2 cer"), "wav.scp:0:missing-key"),
         ("segments", lambda s: s.replace("2.000000 6", "0.5 2\nx"), "segments:2:same-audio"),
         ("segments", lambda s: s.replace(" 6.000000", ""), "segments:2:fields"),

@@ -221,3 +221,14 @@ def test_unknown_codecs_are_refused(tmp_path):
     path.write_bytes(data.replace(b"avc1", b"zzzz"))
     with pytest.raises(UserError, match="a.mp4: .*: .*leave it out"):
         probe(path)
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.04, 0.08, 20_000.0], [0.0, 0.04, 700.0]])
+def test_a_frame_that_stands_for_minutes_is_refused_with_its_place(tmp_path, times):
+    """Absurd times would repeat one picture a million times."""
+    path = write_mp4(tmp_path / "v.mp4", times)
+    with pytest.raises(UserError, match=r"v.mp4: its frame at 0.0[48]0 s is on show for"):
+        probe(path)
+    with pytest.raises(UserError, match=r"v.mp4: its frame at 0.0[48]0 s is on show for"):
+        sum(1 for _ in read_grey(path))
+    assert len(list(read_grey(write_mp4(path, [0.0, 0.04, 5.0])))) > 120
