@@ -91,7 +91,7 @@ def combine(parts: list[Contents], sort_check: bool = True) -> tuple[Contents, l
     names = [part.path for part in parts]
     utt2spk = merge_keys([part.utt2spk for part in parts], names)
     if sort_check:
-        check_speaker_order(utt2spk, "the combined utt2spk")
+        check_speaker_order(utt2spk, f"{' and '.join(f'{n}/utt2spk' for n in names)} combined")
     _with_made_up(parts)
     utt, spk, reco = Tables(), Tables(), Tables()
     whole = Contents("combined", utt2spk, utt, spk, reco)

@@ -22,6 +22,8 @@ from pylib.nn.norms import padding_mask, send
 from pylib.nn.transformer import Transformer, TransformerSize
 from pylib.nn.vision import VideoFrontend
 
+LEAST_WIDTH = 8  # channels of the video stem
+
 
 @dataclass(frozen=True)
 class AVModelConfig:
@@ -70,6 +72,12 @@ class AVModelConfig:
         for name in ("resnet_width", "audio_dim", "dim", "ffn_dim", "layers", "heads", "phones"):
             if getattr(self, name) < 1:
                 raise UserError(f"av_model.{name} = {getattr(self, name)}: expected at least 1")
+        if self.resnet_width < LEAST_WIDTH:
+            raise UserError(
+                f"av_model.resnet_width = {self.resnet_width}: expected at least {LEAST_WIDTH}: "
+                "on processors without AVX-512 torch's convolutions of 4 channels write beyond "
+                "their memory"
+            )
         for name in ("heads", "pos_conv_groups"):
             if self.dim % getattr(self, name):
                 raise UserError(

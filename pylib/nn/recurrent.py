@@ -5,6 +5,9 @@ processors are twice as fast as those of MKL that torch's own LSTM cells use: th
 constant input is made once for all steps, additions ride on the products, the gradient of a
 weight is one product over all steps, and what nobody asked for is not computed. Elsewhere (other
 devices and types, autocast) it is `nn.LSTM`. The values differ by rounding only.
+
+Under autocast on processors that have no bfloat16 LSTM in oneDNN (those without AVX-512), where
+torch would stop with an error, it is computed in float32.
 """
 
 from __future__ import annotations
@@ -132,6 +135,15 @@ def _through_sigmoid(grad: Tensor, factor: Tensor, gate: Tensor, out: Tensor) ->
     torch.ops.aten.sigmoid_backward.grad_input(out, gate, grad_input=out)
 
 
+def _lacks_half(x: Tensor) -> bool:
+    """Whether autocast asks for an LSTM of half precision that this processor does not have."""
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.get_autocast_dtype("cpu") == torch.float16:
+        return not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 class LSTM(nn.LSTM):
     """`nn.LSTM` (same parameters and names) from the zero state, time first, that takes a constant.
 
@@ -176,6 +188,10 @@ class LSTM(nn.LSTM):
         """
         given = constant if x is None else x
         assert given is not None
+        if _lacks_half(given):
+            with torch.autocast("cpu", enabled=False):
+                whole = [None if item is None else item.float() for item in (x, constant)]
+                return self.forward(whole[0], whole[1], steps)
         rows = given.shape[-2]
         fast = (
             _AVAILABLE

@@ -144,3 +144,11 @@ def test_copy_backs_up_what_only_the_destination_had(data, tmp_path):
     assert (out / ".backup" / "1" / "cmvn.scp").read_text() == "1"
     assert (out / ".backup" / "2" / "cmvn.scp").read_text() == "2"
     assert not (out / "cmvn.scp").exists()
+
+
+def test_speakers_out_of_order_are_told_with_their_files(tmp_path):
+    for name, utt in (("d", "a-1"), ("e", "b-1")):
+        (tmp_path / name).mkdir()
+        write_table(tmp_path / name / "utt2spk", {utt: {"a-1": "z", "b-1": "b"}[utt]})
+    with pytest.raises(UserError, match=r"d/utt2spk and .*e/utt2spk combined: sorted by utterance"):
+        combine(load_sources([tmp_path / "d", tmp_path / "e"], tmp_path / "out"))

@@ -300,6 +300,7 @@ def test_streams_that_are_not_there_are_refused() -> None:
         {"video_pool": 3},
         {"heads": 5},
         {"layers": 0},
+        {"resnet_width": 4},
         {"feature_grad_mult": 2.0},
         {"dropout": 1.0},
     ],

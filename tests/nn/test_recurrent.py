@@ -95,6 +95,20 @@ def test_bfloat16_autocast_stays_near() -> None:
     assert torch.allclose(last.float(), exact[1], atol=0.1)
 
 
+def test_a_processor_without_half_precision_computes_in_float32(monkeypatch) -> None:
+    """As those without AVX-512, where torch stops with an error of its library."""
+    monkeypatch.setattr(
+        "pylib.nn.recurrent._lacks_half", lambda _: torch.is_autocast_enabled("cpu")
+    )
+    module = build(5, 3, 2)
+    x, c = torch.randn(6, 4, 5), torch.randn(4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, last = module(x.bfloat16(), c, 6)
+    exact = module(x.bfloat16().float(), c, 6)
+    assert out.dtype == torch.float32
+    assert torch.equal(out, exact[0]) and torch.equal(last, exact[1])
+
+
 def test_double_precision_is_kept() -> None:
     module = build(5, 3, 1).double()
     out, _ = module(torch.randn(6, 4, 5).double(), torch.randn(4, 3).double(), 6)

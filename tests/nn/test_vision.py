@@ -106,7 +106,7 @@ def test_trunk_is_transformers_resnet() -> None:
     with torch.no_grad():
         for block, peer in zip(trunk, blocks, strict=True):
             y, x = block(x.to(memory_format=torch.channels_last)), peer(x)
-            torch.testing.assert_close(y, x, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(y, x, atol=5e-5, rtol=1e-5)  # sums of 576 numbers
             sides.append(y.shape[2])
     assert sides == [22, 22, 11, 11, 6, 6, 3, 3]
 

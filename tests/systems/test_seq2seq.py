@@ -19,7 +19,7 @@ from pylib.units.subwords import BLANK, EOS, PAD
 
 VOCAB = 12
 MODEL = AVModelConfig(
-    resnet_width=4, video_pool=4, dim=32, ffn_dim=48, layers=2, heads=4, pos_conv_width=8,
+    resnet_width=8, video_pool=4, dim=32, ffn_dim=48, layers=2, heads=4, pos_conv_width=8,
     pos_conv_groups=4, dropout=0.0, attention_dropout=0.0, layerdrop=0.0, dropout_input=0.0,
     feature_grad_mult=1.0,
 )  # fmt: skip

@@ -15,7 +15,7 @@ from pylib.systems.seq2seq import Seq2Seq, Seq2SeqConfig
 
 WORDS = 6
 MODEL = AVModelConfig(
-    streams=("audio", "video"), resnet_width=4, video_pool=4, dim=64, ffn_dim=128, layers=1,
+    streams=("audio", "video"), resnet_width=8, video_pool=4, dim=64, ffn_dim=128, layers=1,
     heads=4, pos_conv_width=8, pos_conv_groups=4, dropout=0.0, attention_dropout=0.0,
     layerdrop=0.0, dropout_input=0.0, feature_grad_mult=1.0,
 )  # fmt: skip
