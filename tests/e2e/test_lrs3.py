@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -79,12 +80,22 @@ def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def every_third_clip(corpus: Path, out: Path) -> Path:
+    """A smaller tree of the same layout: the whole one takes ten minutes."""
+    for clip in sorted(corpus.rglob("*.mp4"))[::3]:
+        folder = out / clip.parent.relative_to(corpus)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (clip, clip.with_suffix(".txt")):
+            shutil.copyfile(path, folder / path.name)
+    return out
+
+
 @pytest.mark.real
 @pytest.mark.skipif("TRIVIUM_REAL" not in os.environ, reason="TRIVIUM_REAL is not set")
 def test_real_video_runs_unchanged(tmp_path: Path) -> None:
     """Clips of a real face, without the other kinds of data: they are absent, not invented."""
     exp = tmp_path / "exp"
-    corpus = Path(os.environ["TRIVIUM_REAL"]) / "LRS3"
+    corpus = every_third_clip(Path(os.environ["TRIVIUM_REAL"]) / "LRS3", tmp_path / "LRS3")
     done = run("--corpus-dir", str(corpus), "--exp", str(exp), "--set-finetune", "optim.updates=30")
     assert "everything" not in done.stdout
     assert not (exp / "data" / "onlytext").exists()

@@ -33,6 +33,9 @@ CONFIGS = {
 BASE = EncoderConfig(mask_pos_conv=False)
 FULL = {"data2vec": BASE, "hubert": replace(BASE, **HUBERT)}
 
+# Sums of 768 numbers, in another order on processors without AVX-512 (1.2e-5 measured there).
+ATOL = 1e-5 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 2e-5
+
 
 def pair(config: EncoderConfig):
     """Our encoder and transformers' model with the same random weights, norms and biases too."""
@@ -85,11 +88,11 @@ def compare(config: EncoderConfig, seconds: tuple[float, ...]) -> None:
         found, frames = ours(Batch(x, lengths))
         assert found.shape == expected.last_hidden_state.shape
         assert frames.tolist() == [found.shape[1]] * 2
-        torch.testing.assert_close(found, expected.last_hidden_state, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found, expected.last_hidden_state, atol=ATOL, rtol=0)
         layers = range(config.layers + (config.norm == "post"))
         for layer in layers:
             found, _ = ours.extract(Batch(x, lengths), layer)
-            torch.testing.assert_close(found, expected.hidden_states[layer], atol=1e-5, rtol=0)
+            torch.testing.assert_close(found, expected.hidden_states[layer], atol=ATOL, rtol=0)
         # padded
         sizes = [int(16000 * s) for s in seconds]
         x, attention = audio(sizes)
@@ -97,7 +100,7 @@ def compare(config: EncoderConfig, seconds: tuple[float, ...]) -> None:
         found, frames = ours(Batch(x, torch.tensor(sizes)))
         for row, length in enumerate(frames.tolist()):
             difference = (found - expected)[row, :length].abs().max()
-            assert difference <= 1e-5, f"row {row}: {difference}"
+            assert difference <= ATOL, f"row {row}: {difference}"
         # masked: transformers puts its vector in while training only
         mask = torch.rand(2, found.shape[1]) < 0.4
         theirs.config.apply_spec_augment = True
@@ -112,7 +115,7 @@ def compare(config: EncoderConfig, seconds: tuple[float, ...]) -> None:
         expected = theirs(x, attention_mask=attention, mask_time_indices=mask).last_hidden_state
         found, _ = ours(Batch(x, torch.tensor(sizes)), mask)
         for row, length in enumerate(frames.tolist()):
-            assert (found - expected)[row, :length].abs().max() <= 1e-5
+            assert (found - expected)[row, :length].abs().max() <= ATOL
 
 
 @pytest.mark.parametrize("name", CONFIGS)
