@@ -77,7 +77,9 @@ all() {
     [ "$shell" = false ] || part "shell tests" shell_tests
     part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
     if [ "$fast" = false ]; then
-      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile -m "$slow" tests --ignore=tests/arch
+      # A worker that is gone ends it: with a new one, the tests of the old one are waited for for ever.
+      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile --max-worker-restart=0 -m "$slow" \
+        tests --ignore=tests/arch
       if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
         part "GPU tests" "${pytest[@]}" -m gpu tests
       fi
