@@ -143,6 +143,11 @@ def _read_stretch(stream: Any, path: str, start: int, stop: int | None) -> Sampl
         samples: npt.NDArray[np.float32] = stream.read(end - start, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise UserError(f"{path}: corrupt audio ({error}): copy it again") from error
+    except MemoryError:
+        raise UserError(
+            f"{path}: its header promises {stream.frames} samples, more than memory holds: copy it "
+            "again"
+        ) from None
     if len(samples) != end - start:
         raise UserError(
             f"{path}: truncated, {start + len(samples)} samples could be read of the "

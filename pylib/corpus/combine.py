@@ -208,7 +208,7 @@ def rename(contents: Contents, new: Renaming, sort_check: bool = True) -> Conten
         out.nist[name] = [_rename_line(line, contents, new, keyed_by_reco) for line in lines]
     out.unknown = contents.unknown
     if sort_check:
-        check_speaker_order(out.utt2spk, "utt2spk after renaming")
+        check_speaker_order(out.utt2spk, f"{contents.path}/utt2spk after renaming")
     return out
 
 
