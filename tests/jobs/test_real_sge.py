@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from pylib.jobs import logfile
+from tests.jobs.place import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "tests" / "jobs" / "onebox_sge.sh"
@@ -38,23 +39,8 @@ pytestmark = [
 ]
 
 
-class Cell:
+class Cell(Place):
     """A running Grid Engine, and a directory to submit from."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = environment
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            words, cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def run(self, *words: str) -> tuple[int, str]:
-        process = self.start(*words)
-        told, _ = process.communicate(timeout=120)
-        return process.returncode, told
 
     def until(self, pattern: str, count: int = 1) -> None:
         deadline = time.monotonic() + 30

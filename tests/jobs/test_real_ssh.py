@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from pylib.jobs import logfile, processes
+from tests.jobs.place import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = str(ROOT / "local" / "run.sh")
@@ -103,34 +104,23 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         separated.rmdir()
 
 
-class Site:
+class Site(Place):
     """A directory to run in, with machines that ssh reaches by a configuration of its own."""
 
     def __init__(self, folder: Path, keys: Path) -> None:
-        self.folder = folder
-        self.environment = {
+        environment = {
             **os.environ,
             "CMD_BACKEND": "ssh",
             "TRIVIUM_PYTHON": sys.executable,
             "TRIVIUM_SSH": f"ssh -F {keys / 'client'}",
             "TRIVIUM_HOSTS": str(folder / "machines"),
         }
-        self.environment.pop("SSH_CONNECTION", None)
+        environment.pop("SSH_CONNECTION", None)
+        super().__init__(folder, environment)
         self.machines("one", "two 2")
 
     def machines(self, *lines: str) -> None:
         (self.folder / "machines").write_text("".join(f"{line}\n" for line in lines))
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            words, cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def run(self, *words: str) -> tuple[int, str]:
-        process = self.start(*words)
-        told, _ = process.communicate(timeout=120)
-        return process.returncode, told
 
     def sleeping(self, count: int) -> tuple[subprocess.Popen[str], list[int]]:
         """An array whose jobs all run, and the process ids of these."""
