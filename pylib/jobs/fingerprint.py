@@ -165,7 +165,7 @@ def _toml_values(words: str) -> dict[str, str]:
     for path in paths:
         try:
             resolved = _resolve_toml(path, ())
-        except (tomllib.TOMLDecodeError, RecursionError, OSError):
+        except (ValueError, RecursionError, OSError):  # grammar or bytes; a cycle; no such file
             # The step itself refuses such a file with its own message; here its bytes stand for it.
             found[path] = of_file(path).get("sha256", "")
             continue
@@ -176,11 +176,16 @@ def _toml_values(words: str) -> dict[str, str]:
 def _resolve_toml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if os.path.realpath(path) in seen:
         raise RecursionError(path)
+    if not os.path.isfile(path) or os.path.getsize(path) > SMALL:
+        raise OSError(f"{path}: no configuration file")
     with open(path, "rb") as stream:
         values = tomllib.load(stream)
     parents = values.pop("extends", [])
+    parents = [parents] if isinstance(parents, str) else parents
+    if not isinstance(parents, list) or not all(isinstance(item, str) for item in parents):
+        raise ValueError(f"{path}: extends names no files")
     base: dict[str, Any] = {}
-    for parent in [parents] if isinstance(parents, str) else parents:
+    for parent in parents:
         below = (*seen, os.path.realpath(path))
         base = _merge(base, _resolve_toml(os.path.join(os.path.dirname(path), parent), below))
     return _merge(base, values)

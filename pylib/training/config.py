@@ -74,6 +74,8 @@ SYSTEMS: dict[str, dict[str, type]] = {
         "run": RunConfig,
     },
 }
+LARGEST = 1 << 20  # bytes of a configuration file
+DEEP_NAME = re.compile(r"(?<![\w-])(?:(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}")
 SECTIONS: dict[str, type] = {name: cls for part in SYSTEMS.values() for name, cls in part.items()}
 
 
@@ -217,11 +219,11 @@ def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str
     if resolved in chain:
         names = " -> ".join(str(item) for item in (*chain, resolved))
         raise UserError(f"{path}: extends: the files extend each other ({names}): break the cycle")
+    asked = f" (asked for by {chain[-1]})" if chain else ""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text(path, asked)
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        asked = f" (asked for by {chain[-1]})" if chain else ""
         raise UserError(f"{path}: no such configuration file{asked}: check the name") from None
     except (ValueError, RecursionError) as error:  # bytes, grammar, numbers of 5,000 digits
         raise UserError(f"{path}: not valid TOML: {error}: correct the line") from None
@@ -250,6 +252,20 @@ def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str
     return values, origins, inherited
 
 
+def _text(path: Path, asked: str) -> str:
+    """What a configuration file holds; it may be a pipe, but nothing without an end (/dev/zero)."""
+    with open(path, "rb") as stream:
+        data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        size = f"more than {LARGEST >> 20} MiB"
+        raise UserError(f"{path}: {size}, no configuration file{asked}: check the name")
+    text = data.decode("utf-8")
+    if deep := DEEP_NAME.search(text):  # tomllib takes memory by the square of the parts
+        line = text.count("\n", 0, deep.start()) + 1
+        raise UserError(f"{path}:{line}: a name of more than 32 parts: expected section.key")
+    return text
+
+
 def _line_of(text: str, section: str, key: str | None) -> int:
     """1-based line at which a key stands in TOML text (for messages; 1 when not found)."""
     current = None
@@ -272,6 +288,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text}: expected section.key=value, for example optim.lr=3e-4")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
+    except RecursionError:
+        raise UserError(f"--set {key}: nested too deeply: expected a value or a list") from None
     except tomllib.TOMLDecodeError:
         return key, value.strip()  # a bare word: a string without its quotes
 

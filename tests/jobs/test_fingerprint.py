@@ -108,9 +108,14 @@ def test_several_toml_files_in_one_word(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found["a.toml:optim.lr"], found["b.toml:run.seed"]) == ("0.001", "2")
 
 
-def test_cyclic_toml_is_left_to_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "parent", ['"x.toml"', "3", "[3]", '"/dev/zero"', '"a\\u0000b"', '"no.toml"']
+)
+def test_hostile_toml_is_left_to_the_step(
+    parent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("x.toml").write_text('extends = "x.toml"\n', encoding="utf-8")
+    Path("x.toml").write_text(f"extends = {parent}\n", encoding="utf-8")
     assert set(fp.configuration(["a", "x.toml"], [])) == {"command", "argument 1", "x.toml"}
 
 

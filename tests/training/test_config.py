@@ -175,10 +175,18 @@ def test_every_configuration_of_the_recipe_loads(path: Path) -> None:
         ("[model]\ndim = " + "9" * 5000 + "\n", "x.toml: not valid TOML: .*digits"),
         ("system = [1]\n", r"x.toml:1: system: no system \[1\]"),
         ('extends = "a\\u0000b"\n', "not the name of a file"),
+        ('extends = "/dev/zero"\n', "/dev/zero: more than 1 MiB, .*asked for by .*x.toml"),
+        ("\n" + "a." * 40 + "a = 1\n", "x.toml:2: a name of more than 32 parts"),
+        ("\n[" + "'a' . " * 40 + "a]\n", "x.toml:2: a name of more than 32 parts"),
     ],
 )
 def test_hostile_values_are_refused(tmp_path: Path, text: str, message: str) -> None:
     assert re.search(message, refusal(write(tmp_path, "x.toml", text)))
+
+
+def test_an_override_nested_without_end_is_refused() -> None:
+    with pytest.raises(UserError, match="--set model.dim: nested too deeply"):
+        load_config(None, ["model.dim=" + "[" * 5000 + "]" * 5000])
 
 
 @pytest.mark.parametrize("resolved", [[], {"system": "ctc", "model": 3}, {"system": {}}])
