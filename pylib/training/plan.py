@@ -9,6 +9,7 @@ from pylib.training.build import parameters
 from pylib.training.config import TrainConfig
 from pylib.training.distributed import Processes
 from pylib.training.mixture_plan import MixturePlan
+from pylib.training.precision import computes_bf16
 from pylib.training.segment_data import SegmentSet
 from pylib.training.segment_plan import SegmentPlan
 from pylib.training.sets import AnySet
@@ -29,6 +30,8 @@ def describe(
         f"precision {config.run.precision}, {where.world} process(es) on {where.device.type}, "
         f"seed {config.run.seed}",
     ]
+    if config.run.precision == "bf16" and not computes_bf16(where.device):
+        lines.append("this device only imitates bf16: run.precision = fp32 is several times faster")
     if isinstance(train, SegmentSet):
         lines += _segments(config, train)
     elif isinstance(train, AVSet) and isinstance(train.plan, MixturePlan):

@@ -17,7 +17,7 @@ from pylib.corpus.atomic import sha256_file, write_json
 from pylib.corpus.derived import read_meta
 from pylib.corpus.errors import UserError
 from pylib.systems.fhvae import FHVAE, ObjectiveConfig
-from pylib.training import checkpoint, sharding
+from pylib.training import checkpoint, precision, sharding
 from pylib.training.av_text import stored
 from pylib.training.build import adopt, build_system, parameters, start_from
 from pylib.training.config import LoadedConfig, TrainConfig, differences, load_config
@@ -72,6 +72,7 @@ def train(request: Request) -> int:
     _check_measure(config)
     sharding.check(loaded)
     with processes(request.device, config.run.sharding == "full") as where:
+        config = precision.settle(config, request.folder, where)
         if request.plan_only:
             return _print_plan(request, config, where)
         request.folder.mkdir(parents=True, exist_ok=True)

@@ -102,7 +102,9 @@ class RunConfig:
     """How a run behaves: seed, precision, logging, checkpoints, validation."""
 
     seed: int = 1  # all randomness of the run derives from it (`seed`)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # `fp16`, `bf16`; fp16 with loss scaling
+    # `fp16` (with loss scaling), `bf16`; auto = bf16 where the device computes it, else fp32: a
+    # processor that imitates bf16 takes five times as long.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     compile: bool = False  # torch.compile: pays off in long runs only
     # full: parameters, gradients, teacher and Adam's moments are shared out over the processes
     # (FSDP2), each layer fetched when its turn comes: for models that fill the memory of one GPU.

@@ -219,7 +219,7 @@ class Updater:
         """The precision of the forward pass; losses and targets are fp32 inside the systems."""
         if self.run.precision == "fp32":
             return nullcontext()
-        dtype = torch.bfloat16 if self.run.precision == "bf16" else torch.float16
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.run.precision]
         return torch.autocast(self.where.device.type, dtype=dtype)
 
     def gradients(
