@@ -6,6 +6,7 @@ sum of their counts: never a mean of means.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -168,6 +169,22 @@ def seed_micro(seed: int, index: int, generator: torch.Generator) -> None:
     generator.manual_seed(int(second >> np.uint64(1)))
 
 
+class AdamW(torch.optim.AdamW):
+    """torch's, without the import of torch's compiler, two seconds of every start.
+
+    Some of its methods import the compiler to be marked as not to be compiled; the mark stands in
+    an attribute. Nothing compiles them here: run.compile compiles the system.
+    """
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+            method = inspect.unwrap(getattr(torch.optim.AdamW, name))
+            vars(method).setdefault("__dynamo_disable", method)
+        super().__init__(*args, **kwargs)
+
+
 def make_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay on all parameters, biases and norms included (fairseq).
 
@@ -177,7 +194,7 @@ def make_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         item if held(item) is item else nn.Parameter(held(item).detach(), item.requires_grad)
         for item in module.parameters()
     ]
-    return torch.optim.AdamW(
+    return AdamW(
         parts,
         lr=config.lr,
         betas=config.betas,
