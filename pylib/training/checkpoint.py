@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from pylib.corpus.atomic import atomic_path, require_free_space
 from pylib.corpus.errors import UserError
@@ -104,6 +105,25 @@ def load(path: str | Path) -> dict[str, Any]:
     return payload
 
 
+class _Undrawn(TorchFunctionMode):
+    """Modules are made without first weights: others follow, and drawing them takes time.
+
+    On the meta device above all, where drawing and norms import torch's compiler: two seconds of
+    every start.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        if name == "norm_except_dim":  # of weight_norm: a norm for each row of one dimension
+            weight, _, dim = args
+            return weight.new_empty(
+                [size if at == dim else 1 for at, size in enumerate(weight.shape)]
+            )
+        return func(*args, **(kwargs or {}))
+
+
 def load_system(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[nn.Module, TrainConfig, dict[str, Any]]:
@@ -119,15 +139,16 @@ def load_system(
     config = from_dict(payload["config"], str(path))
     sizes = len(payload.get("vocab") or ()), payload.get("rows", 0)
     _require_size(config, payload["model"], str(path))
-    with torch.device("meta"):  # sizes that the weights do not have are found without memory
-        try:
-            fresh = build_system(config, *sizes)
-        except (AssertionError, RuntimeError, TypeError, OverflowError) as error:
-            raise UserError(
-                f"{path}: its configuration makes no model ({error}): use another one"
-            ) from None
+    with _Undrawn():
+        with torch.device("meta"):  # sizes that the weights do not have are found without memory
+            try:
+                fresh = build_system(config, *sizes)
+            except (AssertionError, RuntimeError, TypeError, OverflowError) as error:
+                raise UserError(
+                    f"{path}: its configuration makes no model ({error}): use another one"
+                ) from None
         check_weights(fresh.state_dict(), payload["model"], str(path))
-    system = build_system(config, *sizes)
+        system = build_system(config, *sizes)
     restore(system, payload["model"], str(path))
     return system.to(device).eval(), config, payload
 

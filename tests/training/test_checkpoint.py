@@ -6,6 +6,8 @@ import os
 import pickle
 import resource
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +17,7 @@ from pylib.corpus.errors import UserError
 from pylib.nn.batch import Batch
 from pylib.training import checkpoint
 from pylib.training.session import Request, train
-from tests.training.helpers import FINETUNE, PRETRAIN
+from tests.training.helpers import FINETUNE, PRETRAIN, ROOT
 
 
 def batch() -> Batch:
@@ -198,3 +200,32 @@ def test_files_cut_short_are_named(tmp_path, size: int) -> None:
         (tmp_path / "x.pt").write_bytes(part)
         with pytest.raises(UserError, match="x.pt: not a readable checkpoint"):
             checkpoint.load(tmp_path / "x.pt")
+
+
+def test_loading_does_not_import_the_compiler(tmp_path) -> None:
+    """Its import takes longer than most of what a checkpoint is loaded for."""
+    code = """
+import sys, torch
+from pathlib import Path
+from pylib.training.build import build_system
+from pylib.training.checkpoint import load_system
+from pylib.training.config import load_config
+path = Path(sys.argv[1])
+for name in sys.argv[2:]:
+    config = load_config(name).config
+    rows = 3 if config.system == "fhvae" else 0
+    model = build_system(config, 5, rows).state_dict()
+    about = {"format": 1, "system": config.system, "vocab": list("abcde"), "rows": rows}
+    torch.save({**about, "config": config.as_dict(), "model": model}, path)
+    system = load_system(path)[0].state_dict()
+    assert all(torch.equal(system[key], model[key]) for key in model)
+    assert "torch._dynamo" not in sys.modules, name
+"""
+    names = {"librispeech": ("mt4ssl", "ctc"), "lrs3": ("vatlm", "seq2seq", "phone2unit")}
+    names["vctk"] = ("fhvae", "ctc")
+    paths = [
+        f"egs/{recipe}/conf/{name}_smoke.toml" for recipe, parts in names.items() for name in parts
+    ]
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.pt"), *paths], check=True, cwd=ROOT
+    )

@@ -20,6 +20,7 @@ from pylib.training.step import GradientBuffer, NonFiniteError, Updater, make_op
 from tests.training.helpers import (
     FINETUNE,
     PRETRAIN,
+    ROOT,
     run_train,
     same_state,
     torchrun,
@@ -116,7 +117,7 @@ optimizer.zero_grad()
 optimizer.load_state_dict(optimizer.state_dict())
 assert 'torch._dynamo' not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_clipping_scales_the_step() -> None:
