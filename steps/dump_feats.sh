@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Usage: steps/dump_feats.sh [options] <checkpoint> <data-dir> <ark-dir>
+# Usage: steps/dump_feats.sh [options] <checkpoint> <data-dir> <ark-dir> [<data-dir> <ark-dir>...]
 # Writes the features of one layer of a model: <data-dir>/hidden<layer>.scp, .json beside it; with
-# --modality a, v or p, of an audio-visual model, <data-dir>/hidden<layer>_a.scp and so on.
+# --modality a, v or p, of an audio-visual model, <data-dir>/hidden<layer>_a.scp and so on. Each job
+# takes its part of every data directory; logs lie in the first ark directory.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
@@ -14,14 +15,12 @@ device=cpu       # cpu, cuda or auto
 gpu=0            # GPUs asked for each job
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
-[ $# -eq 3 ] || usage
+[ $# -ge 3 ] && [ $(($# % 2)) -eq 1 ] || usage
 
-checkpoint=$1 data=$2 arks=$3
 read -ra cmd_words <<<"$cmd"
 dump=("$TRIVIUM_PYTHON" -m pylib.bin.dump_feats --layer "$layer" --device "$device"
   --modality "$modality")
 [ -z "$name" ] || dump+=(--name "$name")
 [ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
-"${cmd_words[@]}" JOB=1:"$nj" "$arks/log/dump_layer$layer.JOB.log" \
-  "${dump[@]}" --shard "JOB/$nj" "$checkpoint" "$data" "$arks"
-"${dump[@]}" --merge "$nj" "$checkpoint" "$data" "$arks"
+"${cmd_words[@]}" JOB=1:"$nj" "$3/log/dump_layer$layer.JOB.log" "${dump[@]}" --shard "JOB/$nj" "$@"
+"${dump[@]}" --merge "$nj" "$@"

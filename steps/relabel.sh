@@ -33,13 +33,15 @@ steps=$TRIVIUM_ROOT/steps
 feats=hidden$layer
 case $modality in auto | av) ;; *) feats=${feats}_$modality ;; esac
 
+places=()
 for data in "$@"; do
   # What an earlier run of this step made is made again; it needs no backup.
   rm -f "$data$suffix/$feats".{scp,json} "$data$suffix"/labels.{scp,json}
   "$steps/copy_data_dir.sh" "$data" "$data$suffix"
-  "$steps/dump_feats.sh" "${array[@]}" --layer "$layer" --device "$device" --gpu "$gpu" \
-    --modality "$modality" "$checkpoint" "$data$suffix" "$kmeans/feats/$(basename "$data")"
+  places+=("$data$suffix" "$kmeans/feats/$(basename "$data")")
 done
+"$steps/dump_feats.sh" "${array[@]}" --layer "$layer" --device "$device" --gpu "$gpu" \
+  --modality "$modality" "$checkpoint" "${places[@]}"
 "$steps/train_kmeans.sh" --cmd "$cmd" --feats "$feats" --clusters "$clusters" --seed "$seed" \
   --fraction "$fraction" "$train" "$kmeans"
 for data in "$@"; do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from pylib.bin.entry import run
@@ -13,8 +14,10 @@ def main(argv: list[str]) -> int:
     """Make one shard, join shards, or both; see `--help`."""
     parser = argparse.ArgumentParser(prog="dump_feats", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="data directory")
-    parser.add_argument("ark_dir", type=Path, help="directory for the arks")
+    parser.add_argument(
+        "places", type=Path, nargs="+", metavar="data ark_dir",
+        help="data directory and directory for its arks; several pairs share one process",
+    )  # fmt: skip
     parser.add_argument("--layer", type=int, default=6, help="0 = input of block 1; l = block l")
     parser.add_argument("--name", help="stem of the scp (default: hidden<layer>, hidden<layer>_a)")
     parser.add_argument(
@@ -31,19 +34,24 @@ def main(argv: list[str]) -> int:
     from pylib.training.av_extract import open_extractor
 
     index, jobs, merge = parts(args)
-    extractor = open_extractor(args.checkpoint, args.data, args.device, args.modality)
-    stem = args.name or extractor.stem(args.layer)
-    inputs = input_bytes(args.data / name for name in extractor.tables)
-    meta = extractor.meta(args.layer)
-    derived = Derived(args.data, stem, args.ark_dir, meta, tuple(inputs), jobs)
-    if index:
-        progress = Progress(f"{stem} of {args.data}, shard {index}/{jobs}")
-        derived.write_shard(
-            index, extractor.utts, lambda utt: extractor.read(utt, args.layer), progress=progress
-        )
-    if merge:
-        frames = sum(derived.commit(extractor.utts).values())
-        print(log_made(stem, args.data, frames, extractor.rate))
+    if len(args.places) % 2:
+        parser.error(f"{args.places[-1]}: a data directory without a directory for its arks")
+    extractor = None
+    for data, ark_dir in zip(args.places[::2], args.places[1::2], strict=True):
+        if extractor is None:
+            extractor = open_extractor(args.checkpoint, data, args.device, args.modality)
+        else:
+            extractor = extractor.over(data)
+        stem = args.name or extractor.stem(args.layer)
+        inputs = input_bytes(data / name for name in extractor.tables)
+        derived = Derived(data, stem, ark_dir, extractor.meta(args.layer), tuple(inputs), jobs)
+        if index:
+            progress = Progress(f"{stem} of {data}, shard {index}/{jobs}")
+            read = partial(extractor.read, layer=args.layer)
+            derived.write_shard(index, extractor.utts, read, progress=progress)
+        if merge:
+            frames = sum(derived.commit(extractor.utts).values())
+            print(log_made(stem, data, frames, extractor.rate))
     return 0
 
 

@@ -60,16 +60,24 @@ def test_layers_in_one_pass_are_those_of_extract(
 
 
 def test_dump_and_read_back(tmp_path: Path) -> None:
-    data = make_set(tmp_path, "dev", [1.0, 0.73, 1.4], 0)
+    sets = [make_set(tmp_path, "dev", [1.0, 0.73, 1.4], 0), make_set(tmp_path, "test", [0.8], 1)]
     path = tiny(tmp_path / "exp", "fbank")
-    arguments = ["--layer", "1", str(path), str(data), str(tmp_path / "arks")]
+    places = [str(word) for data in sets for word in (data, tmp_path / f"arks_{data.name}")]
     for part in (["--shard", "1/2"], ["--shard", "2/2"], ["--merge", "2"]):
-        assert dump_feats.main([*part, *arguments]) == 0
-    reader = FeatureReader(data, "hidden1")
-    model = LayerExtractor(path, data)
-    assert reader.meta == model.meta(1)
-    for utt in reader.utts:
-        np.testing.assert_array_equal(reader.read(utt), model.read(utt, 1))
+        assert dump_feats.main([*part, "--layer", "1", str(path), *places]) == 0
+    for data in sets:
+        reader = FeatureReader(data, "hidden1")
+        model = LayerExtractor(path, data)
+        assert reader.meta == model.meta(1)
+        assert [*reader.utts] == model.utts
+        for utt in reader.utts:
+            np.testing.assert_array_equal(reader.read(utt), model.read(utt, 1))
+
+
+def test_a_data_directory_without_a_place_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dump_feats.main(["x.pt", "data", "arks", "more"])
+    assert "more: a data directory without a directory for its arks" in capsys.readouterr().err
 
 
 def test_identity_of_a_run(tmp_path: Path) -> None:
