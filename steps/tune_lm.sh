@@ -6,7 +6,8 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
-nj=2                   # processes
+cmd=local/run.sh       # how to run the job
+nj=2                   # processes of it
 beam=500               # hypotheses kept; decoding with the result keeps as many
 coarse_beam=0          # the same for the first, coarse grid; 0 = a quarter of it
 beam_threshold=50      # natural-log distance from the best
@@ -22,7 +23,9 @@ force_set=false        # accept a set whose name does not say development
 
 extra=()
 [ "$force_set" = false ] || extra+=(--force-set)
-"$TRIVIUM_PYTHON" -m pylib.bin.tune_lm --nj "$nj" --beam "$beam" \
+read -ra cmd_words <<<"$cmd"
+log=$(dirname "$4")/log/tune_lm_$(basename "$1").log
+"${cmd_words[@]}" --num-threads "$nj" "$log" "$TRIVIUM_PYTHON" -m pylib.bin.tune_lm --nj "$nj" --beam "$beam" \
   --coarse-beam "$coarse_beam" \
   --beam-threshold="$beam_threshold" --beam-tokens "$beam_tokens" --sil-score="$sil_score" \
   --max-trials "$max_trials" --max-utts "$max_utts" --normaliser "$normaliser" \

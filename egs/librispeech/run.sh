@@ -163,7 +163,7 @@ for name in "$dev" "${dev_sets[@]}" "${test_sets[@]}"; do
     steps/decode.sh "${array[@]}" --decode greedy "$data/$name" "$logprobs" "$tuned/decode_${name}_greedy"
   if [ "$name" = "$dev" ]; then
     stage 11 decode --in "$logprobs" "$exp/lm" "$data/$dev/text" --out "$tuned/tuned.json" -- \
-      steps/tune_lm.sh --nj "$nj" --beam "$beam" "$data/$dev" "$logprobs" "$exp/lm" "$tuned/tuned.json"
+      steps/tune_lm.sh "${array[@]}" --beam "$beam" "$data/$dev" "$logprobs" "$exp/lm" "$tuned/tuned.json"
   fi
   stage 11 decode --in "$logprobs" "$exp/lm" "$tuned/tuned.json" --out "$tuned/decode_${name}_lm/hyp" -- \
     steps/decode.sh "${array[@]}" --decode lm --lm-dir "$exp/lm" --tuned "$tuned/tuned.json" \

@@ -19,7 +19,8 @@ seed=1              # of the noise
 
 checkpoint=$1 dev=$2 test=$3 exp=$4
 steps=$TRIVIUM_ROOT/steps
-"$steps/tune_av.sh" --beam "$beam" --modality "$modalities" "$checkpoint" "$dev" "$exp/tuned.json"
+"$steps/tune_av.sh" --cmd "$cmd" --beam "$beam" --modality "$modalities" "$checkpoint" "$dev" \
+  "$exp/tuned.json"
 decode=("$steps/decode_av.sh" --cmd "$cmd" --nj "$nj" --modalities "$modalities" --conditions "$conditions"
   --noise "$noise" --seed "$seed" --tuned "$exp/tuned.json" "$checkpoint" "$test" "$exp")
 "${decode[@]}"
