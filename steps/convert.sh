@@ -26,6 +26,7 @@ device=cpu         # cpu, cuda or cuda:N
 gpu=0              # GPUs asked for each job
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 3 ] || usage
 
 out=$3
@@ -38,5 +39,4 @@ convert=("$TRIVIUM_PYTHON" -m pylib.bin.convert --method "$method" --vocoder "$v
 [ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
 mkdir -p "$out/log"
 rm -f "$out/wav.scp" "$out/convert.json"
-"${cmd_words[@]}" JOB=1:"$nj" "$out/log/convert.JOB.log" "${convert[@]}" --shard "JOB/$nj" "$@"
-"${convert[@]}" --merge "$nj" "$@"
+shards "$out/log/convert.JOB.log" "${convert[@]}" "$@"

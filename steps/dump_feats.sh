@@ -15,6 +15,7 @@ device=cpu       # cpu, cuda or auto
 gpu=0            # GPUs asked for each job
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -ge 3 ] && [ $(($# % 2)) -eq 1 ] || usage
 
 read -ra cmd_words <<<"$cmd"
@@ -22,5 +23,4 @@ dump=("$TRIVIUM_PYTHON" -m pylib.bin.dump_feats --layer "$layer" --device "$devi
   --modality "$modality")
 [ -z "$name" ] || dump+=(--name "$name")
 [ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
-"${cmd_words[@]}" JOB=1:"$nj" "$3/log/dump_layer$layer.JOB.log" "${dump[@]}" --shard "JOB/$nj" "$@"
-"${dump[@]}" --merge "$nj" "$@"
+shards "$3/log/dump_layer$layer.JOB.log" "${dump[@]}" "$@"

@@ -15,12 +15,11 @@ device=cpu       # cpu, cuda or auto
 gpu=0            # GPUs asked for each job
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 3 ] || usage
 
-checkpoint=$1 data=$2 out=$3
 read -ra cmd_words <<<"$cmd"
 dump=("$TRIVIUM_PYTHON" -m pylib.bin.dump_latents --frames "$frames" --hop "$hop" --device "$device")
 [ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
-"${cmd_words[@]}" JOB=1:"$nj" "$out/arks/log/dump_latents.JOB.log" \
-  "${dump[@]}" --shard "JOB/$nj" "$checkpoint" "$data" "$out"
-"${dump[@]}" --merge "$nj" "$checkpoint" "$data" "$out"
+shards "$3/arks/log/dump_latents.JOB.log" "${dump[@]}" "$@"

@@ -12,13 +12,13 @@ batch_seconds=160 # padded audio a batch
 device=cpu        # cpu, cuda or cuda:N
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 3 ] || usage
 
-checkpoint=$1 data=$2 out=$3
 read -ra cmd_words <<<"$cmd"
-work=(--batch-seconds "$batch_seconds" --device "$device" "$checkpoint" "$data" "$out")
-mkdir -p "$out/log"
-rm -f "$out/logprobs.json" "$out/logprobs.scp"
-"${cmd_words[@]}" JOB=1:"$nj" "$out/log/dump_logprobs.JOB.log" \
-  "$TRIVIUM_PYTHON" -m pylib.bin.dump_logprobs --shard "JOB/$nj" "${work[@]}"
-"$TRIVIUM_PYTHON" -m pylib.bin.dump_logprobs --merge "$nj" "${work[@]}"
+mkdir -p "$3/log"
+rm -f "$3/logprobs.json" "$3/logprobs.scp"
+shards "$3/log/dump_logprobs.JOB.log" "$TRIVIUM_PYTHON" -m pylib.bin.dump_logprobs \
+  --batch-seconds "$batch_seconds" --device "$device" "$@"

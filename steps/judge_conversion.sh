@@ -19,6 +19,7 @@ asr_judge=       # directory of a faster-whisper model that counts word errors
 seed=0           # of the detector
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 4 ] || usage
 
 read -ra cmd_words <<<"$cmd"
@@ -31,8 +32,6 @@ plan=$("${judge[@]}" --plan "$@")
 kinds=${plan##*kinds }
 if [ -n "$kinds" ]; then
   hear=("$TRIVIUM_PYTHON" -m pylib.bin.judge_utts --kinds "$kinds" --quality-utts "$quality_utts")
-  "${cmd_words[@]}" JOB=1:"$nj" "$3/judges/log/judge.JOB.log" \
-    "${hear[@]}" --shard "JOB/$nj" "$1" "$3"
-  "${hear[@]}" --merge "$nj" "$1" "$3"
+  shards "$3/judges/log/judge.JOB.log" "${hear[@]}" "$1" "$3"
 fi
 "${judge[@]}" "$@"

@@ -12,12 +12,12 @@ quality=true     # predict the quality too
 quality_utts=100 # of so many utterances at most, drawn by their names (0 = all): it is slow
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 3 ] || usage
 
 kinds=speaker
 [ "$quality" = false ] || kinds=speaker,quality
 read -ra cmd_words <<<"$cmd"
 hear=("$TRIVIUM_PYTHON" -m pylib.bin.judge_utts --kinds "$kinds" --quality-utts "$quality_utts")
-"${cmd_words[@]}" JOB=1:"$nj" "$1/judges/log/judge.JOB.log" "${hear[@]}" --shard "JOB/$nj" "$1"
-"${hear[@]}" --merge "$nj" "$1"
+shards "$1/judges/log/judge.JOB.log" "${hear[@]}" "$1"
 "$TRIVIUM_PYTHON" -m pylib.bin.judge_natural --quality "$quality" "$1" "$2" "$3"

@@ -23,6 +23,7 @@ gpu=0              # GPUs asked for each job
 ark_dir=           # directory for the arks; default: <out-data>/arks
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
+. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 2 ] || usage
 
 arks=${ark_dir:-$2/arks}
@@ -34,6 +35,4 @@ make=("$TRIVIUM_PYTHON" -m pylib.bin.make_text_units --oov "$oov" --silence "$si
 [ -z "$checkpoint" ] || make+=(--checkpoint "$checkpoint")
 [ -z "$labels_of" ] || make+=(--labels-of "$labels_of")
 [ -z "$lexicon" ] || make+=(--lexicon "$lexicon")
-"${cmd_words[@]}" JOB=1:"$nj" "$arks/log/make_text_units.JOB.log" \
-  "${make[@]}" --shard "JOB/$nj" "$1" "$2"
-"${make[@]}" --merge "$nj" "$1" "$2"
+shards "$arks/log/make_text_units.JOB.log" "${make[@]}" "$@"

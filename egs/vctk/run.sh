@@ -149,11 +149,13 @@ for system in $systems; do
   done
   [ "$phones" = true ] || continue
   stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_phones_f.json" -- \
-    local/probe_content.sh "$latents/train" "$latents/unseen" "$latents/by_gender" "$model/quality_phones"
+    local/probe_content.sh --cmd "$decode_cmd" "$latents/train" "$latents/unseen" "$latents/by_gender" \
+    "$model/quality_phones"
 done
 if [ "$phones" = true ]; then
   stage 8 content --in "$data/train/$stem.scp" "$data/unseen/$stem.scp" --out "$base/quality_phones_f.json" -- \
-    local/probe_content.sh --feats "$stem" "$data/train" "$data/unseen" "$data/by_gender" "$base/quality_phones"
+    local/probe_content.sh --cmd "$decode_cmd" --feats "$stem" "$data/train" "$data/unseen" "$data/by_gender" \
+    "$base/quality_phones"
 fi
 
 if [ -n "$methods" ] && [ "$text" = true ]; then

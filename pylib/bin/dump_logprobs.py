@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylib.bin.entry import run
+from pylib.bin.feature_args import add_parts, parts
 from pylib.corpus.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path)
     parser.add_argument("--batch-seconds", type=float, default=160.0, help="padded audio a batch")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    parser.add_argument("--shard", default="1/1", help="which shard, N/M")
-    parser.add_argument("--merge", type=int, metavar="M", help="join M finished shards instead")
+    add_parts(parser)
     return parser
 
 
@@ -48,11 +48,8 @@ def _computer(system: Any, reader: InputReader, device: str) -> Any:
 
 
 def main(argv: list[str]) -> int:
+    """Make one shard, join shards, or both; see `--help`."""
     args = _parser().parse_args(argv)
-    try:
-        shard, shards = (int(number) for number in args.shard.split("/"))
-    except ValueError:
-        raise UserError(f"--shard {args.shard}: expected N/M, for example 2/8") from None
     from pylib.corpus.atomic import sha256_file
     from pylib.corpus.datadir import DataDir
     from pylib.decoding.logprobs import dump_batches, merge_dump, plan_batches
@@ -72,7 +69,19 @@ def main(argv: list[str]) -> int:
     usable = {utt: n for utt, n in lengths.items() if reader.frames(n) > 0}
     too_short = sorted(lengths.keys() - usable.keys())
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.merge is not None:
+    index, shards, merge = parts(args)
+    if index:
+        batches = plan_batches(usable, int(args.batch_seconds * reader.rate))
+        count = dump_batches(
+            args.out,
+            batches,
+            _computer(system, reader, args.device),
+            index,
+            shards,
+            lambda done, total: print(f"batch {done}/{total}"),
+        )
+        print(f"shard {index}/{shards}: {count} utterances")
+    if merge:
         meta = {
             "checkpoint": {
                 "path": args.checkpoint,
@@ -83,21 +92,10 @@ def main(argv: list[str]) -> int:
             "frame_rate": reader.frame_rate,
         }
         tokens = Tokens(tuple(payload["vocab"]))
-        record = merge_dump(args.out, args.merge, sorted(usable), too_short, tokens, meta)
+        record = merge_dump(args.out, shards, sorted(usable), too_short, tokens, meta)
         print(f"{args.out}/logprobs.scp: {len(usable)} of {record['utterances']} utterances")
         if too_short:
             print(f"without a single frame (their hypothesis is empty): {' '.join(too_short)}")
-        return 0
-    batches = plan_batches(usable, int(args.batch_seconds * reader.rate))
-    count = dump_batches(
-        args.out,
-        batches,
-        _computer(system, reader, args.device),
-        shard,
-        shards,
-        lambda done, total: print(f"batch {done}/{total}"),
-    )
-    print(f"shard {shard}/{shards}: {count} utterances")
     return 0
 
 

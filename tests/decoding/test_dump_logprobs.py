@@ -65,6 +65,8 @@ def dump(out, shards, *options):
     from pylib.bin import dump_logprobs
 
     place = [*options, "ft.pt", "data/test", out]
+    if shards == 1:  # as steps/dump_logprobs.sh with one job
+        return dump_logprobs.main(place)
     for shard in range(1, shards + 1):
         dump_logprobs.main(["--shard", f"{shard}/{shards}", *place])
     return dump_logprobs.main(["--merge", str(shards), *place])
