@@ -77,9 +77,14 @@ all() {
     [ "$shell" = false ] || part "shell tests" shell_tests
     part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
     if [ "$fast" = false ]; then
+      local -a places=(tests/e2e) # the recipes first, file by file: they take longest
+      local place
+      for place in tests/*/; do
+        case $place in tests/arch/ | tests/e2e/ | tests/shell/) ;; *) places+=("$place") ;; esac
+      done
       # A worker that is gone ends it: with a new one, the tests of the old one are waited for for ever.
-      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile --max-worker-restart=0 -m "$slow" \
-        tests --ignore=tests/arch
+      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile --no-loadscope-reorder \
+        --max-worker-restart=0 -m "$slow" "${places[@]}"
       if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
         part "GPU tests" "${pytest[@]}" -m gpu tests
       fi

@@ -6,7 +6,6 @@ sum of their counts: never a mean of means.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from pylib.nn.batch import Batch
 from pylib.nn.loss import Metrics, add_metrics
+from pylib.nn.optimisers import AdamW
 from pylib.nn.sharded import held
 from pylib.training.distributed import Processes
 from pylib.training.settings import OptimConfig, RunConfig
@@ -167,22 +167,6 @@ def seed_micro(seed: int, index: int, generator: torch.Generator) -> None:
     first, second = np.random.SeedSequence([seed, index]).generate_state(2, np.uint64)
     torch.manual_seed(int(first >> np.uint64(1)))
     generator.manual_seed(int(second >> np.uint64(1)))
-
-
-class AdamW(torch.optim.AdamW):
-    """torch's, without the import of torch's compiler, two seconds of every start.
-
-    Some of its methods import the compiler to be marked as not to be compiled; the mark stands in
-    an attribute. Nothing compiles them here: run.compile compiles the system.
-    """
-
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-            method = inspect.unwrap(getattr(torch.optim.AdamW, name))
-            vars(method).setdefault("__dynamo_disable", method)
-        super().__init__(*args, **kwargs)
 
 
 def make_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:

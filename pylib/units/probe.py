@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pylib.nn.optimisers import LBFGS
+
 Matrix = npt.NDArray[np.float32]
 
 
@@ -49,7 +51,7 @@ class LinearProbe:
         options = options or ProbeOptions()
         weight = self.weight.requires_grad_()
         bias = self.bias.requires_grad_()
-        search = torch.optim.LBFGS(
+        search = LBFGS(
             [weight, bias],
             max_iter=options.iterations,
             history_size=10,

@@ -27,6 +27,7 @@ LEVELS = {
 SIDEWAYS = {
     ("training", "decoding"): "validation of CTC reads the letters greedily to choose a checkpoint",
     ("conversion", "training"): "a model is loaded from a checkpoint by its one reader",
+    ("units", "nn"): "the probe's optimiser is torch's without its compiler, as a training's is",
     ("units", "features"): "clusters are made of features read through their one reader",
 }
 HEAVY = {"torch", "torchaudio", "transformers", "sklearn", "matplotlib", "scipy"}

@@ -22,6 +22,7 @@ from tests.e2e.outputs import Watch, compare
 ROOT = Path(__file__).resolve().parents[2]
 #: The smoke preset with fewer updates: the path is the whole one.
 FEWER = (
+    "--nj", "1",
     "--set-pretrain", "optim.updates=60 run.save_every=20 run.validate_every=30",
     "--set-finetune", "optim.updates=60 run.save_every=20 run.validate_every=20",
 )  # fmt: skip

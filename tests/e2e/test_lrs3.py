@@ -1,9 +1,7 @@
-"""egs/lrs3/run.sh from corpus to report: smoke preset, second run, kill, real video."""
+"""egs/lrs3/run.sh from corpus to report: smoke preset, second run, kill."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +11,6 @@ import torch
 
 from tests.e2e.helpers import ROW, Recipe, digests, metrics, rows
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Recipe("lrs3", ("--nj", "1"))
 run = RECIPE.run
 
@@ -78,31 +75,6 @@ def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
         for folder in (exp, smoke)
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def every_third_clip(corpus: Path, out: Path) -> Path:
-    """A smaller tree of the same layout: the whole one takes ten minutes."""
-    for clip in sorted(corpus.rglob("*.mp4"))[::3]:
-        folder = out / clip.parent.relative_to(corpus)
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in (clip, clip.with_suffix(".txt")):
-            shutil.copyfile(path, folder / path.name)
-    return out
-
-
-@pytest.mark.real
-@pytest.mark.skipif("TRIVIUM_REAL" not in os.environ, reason="TRIVIUM_REAL is not set")
-def test_real_video_runs_unchanged(tmp_path: Path) -> None:
-    """Clips of a real face, without the other kinds of data: they are absent, not invented."""
-    exp = tmp_path / "exp"
-    corpus = every_third_clip(Path(os.environ["TRIVIUM_REAL"]) / "LRS3", tmp_path / "LRS3")
-    done = run("--corpus-dir", str(corpus), "--exp", str(exp), "--set-finetune", "optim.updates=30")
-    assert "everything" not in done.stdout
-    assert not (exp / "data" / "onlytext").exists()
-    found = {(row["decode"], row["n"]) for row in rows(exp) if row["measure"] == "wer"}
-    assert {"av", "a", "v"} <= {decode for decode, _ in found}
-    excluded = (exp / "data" / "mouth" / "test" / "mouth_excluded.txt").read_text(encoding="utf-8")
-    assert excluded == ""  # every clip of the test set shows its face
 
 
 def test_full_scale_plan_is_printed() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,6 @@ from pylib.training.step import GradientBuffer, NonFiniteError, Updater, make_op
 from tests.training.helpers import (
     FINETUNE,
     PRETRAIN,
-    ROOT,
     run_train,
     same_state,
     torchrun,
@@ -101,23 +98,6 @@ def test_loss_is_divided_by_the_global_count() -> None:
         system.eval()
         sums = [float(system(batch, torch.Generator()).loss_sum) for _, batch in parts]
     assert result.loss == pytest.approx(sum(sums) / 4, rel=1e-5)
-
-
-def test_an_update_does_not_import_the_compiler() -> None:
-    """Its import takes longer than most updates; nothing here is compiled unless asked for."""
-    code = """
-import sys, torch
-from pylib.training.settings import OptimConfig
-from pylib.training.step import make_optimizer
-module = torch.nn.Linear(2, 2)
-optimizer = make_optimizer(module, OptimConfig())
-module(torch.ones(1, 2)).sum().backward()
-optimizer.step()
-optimizer.zero_grad()
-optimizer.load_state_dict(optimizer.state_dict())
-assert 'torch._dynamo' not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_clipping_scales_the_step() -> None:
