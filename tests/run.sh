@@ -67,7 +67,7 @@ shell_tests() {
 
 # Read whole before it runs: an editor may save this file meanwhile.
 all() {
-  local -a pytest=("$TRIVIUM_PYTHON" -m pytest -q --color=no --durations=5 -p no:cacheprovider)
+  local -a pytest=("$TRIVIUM_PYTHON" -m pytest -q --color=no --durations=15 -p no:cacheprovider)
   if [ -n "$only" ]; then
     [ -e "$only" ] || usage_error "--only $only: no such file or directory"
     part "unit tests of $only" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" "$only"
