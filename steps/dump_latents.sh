@@ -16,7 +16,6 @@ gpu=0            # GPUs asked for each job
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 . "$TRIVIUM_ROOT/local/shards.sh"
-. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 3 ] || usage
 
 read -ra cmd_words <<<"$cmd"

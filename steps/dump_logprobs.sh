@@ -13,8 +13,6 @@ device=cpu        # cpu, cuda or cuda:N
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 . "$TRIVIUM_ROOT/local/shards.sh"
-. "$TRIVIUM_ROOT/local/shards.sh"
-. "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -eq 3 ] || usage
 
 read -ra cmd_words <<<"$cmd"
