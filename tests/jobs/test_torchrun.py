@@ -94,13 +94,14 @@ def test_the_marker_tells_what_srun_hides(warned: bool, tmp_path: Path) -> None:
     assert process.wait(timeout=30) == (75 if warned else 143)
 
 
-# A training that needs a second to write its checkpoint, and that a second TERM ends at once.
+# A training that needs a second to write its checkpoint, and that a second signal ends at once.
 STOPS = """import os, signal, sys, time
 asked = []
 def note(number, frame):
     asked.append(number)
     signal.signal(number, signal.SIG_DFL)
-signal.signal(signal.SIGTERM, note)
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, note)
 open("up" + os.environ["RANK"], "w").close()
 while not asked:
     time.sleep(0.05)
@@ -110,10 +111,29 @@ sys.exit(75)
 """
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
+def warn(pid: int, number: int) -> None:
+    """Send a signal to a process and all that it started (torchrun's have groups of their own)."""
+    for one in family(pid):
+        os.kill(one, number)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["launcher", "group"])
-def test_processes_of_torchrun_get_one_term(send: Callable, tmp_path: Path) -> None:
-    """Whether it was sent to the launcher, which passes it on, or to its whole group."""
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (warn, signal.SIGUSR1)],
+    ids=["launcher", "group", "warned"],
+)
+def test_processes_of_torchrun_get_one_signal(
+    send: Callable, number: signal.Signals, tmp_path: Path
+) -> None:
+    """TERM whether it was sent to the launcher, which passes it on, or to its whole group; USR1,
+    of which a scheduler warns every process, ends neither launcher nor torchrun."""
     (tmp_path / "stops.py").write_text(STOPS, encoding="utf-8")
     process = subprocess.Popen(
         [sys.executable, "-S", "-m", "pylib.jobs.torchrun", "--nproc", "2", "--marker",
@@ -124,6 +144,6 @@ def test_processes_of_torchrun_get_one_term(send: Callable, tmp_path: Path) -> N
     while not all((tmp_path / f"up{rank}").exists() for rank in (0, 1)):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
-    send(process.pid, signal.SIGTERM)
+    send(process.pid, number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 75 and (tmp_path / "preempted").exists(), told.decode()

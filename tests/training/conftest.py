@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.training.forks import Forks
 from tests.training.helpers import PRETRAIN, make_set, toml
 from tests.training.segment_helpers import make_segment_set
 
@@ -47,6 +48,14 @@ def config_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs of training in processes of their own."""
+    made = Forks(tmp_path_factory.mktemp("forks"), "pylib.training.session")
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)

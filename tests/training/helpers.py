@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,30 +98,6 @@ def make_set(
         },
     )
     return data
-
-
-def run_train(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m pylib.bin.train` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "pylib.bin.train", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, cwd=ROOT, env=process_env(**environment),
-    )  # fmt: skip
-
-
-def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """The same in several processes over gloo, on the CPU."""
-    return in_processes(processes, "pylib.bin.train", "--device", "cpu", *arguments)
-
-
-def in_processes(
-    processes: int, module: str, *arguments: object
-) -> subprocess.CompletedProcess[str]:
-    """A module in several processes of torchrun."""
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
-         str(processes), "-m", module, *map(str, arguments)],
-        capture_output=True, text=True, timeout=240, cwd=ROOT, env=process_env(),
-    )  # fmt: skip
 
 
 def process_env(**environment: str) -> dict[str, str]:

@@ -23,7 +23,8 @@ from pylib.training.session import Request, train
 from pylib.training.signals import EXIT_PREEMPTED
 from pylib.units.subwords import train as train_subwords
 from tests.training.av_helpers import SEQ2SEQ, VATLM, WORDS, make_av_set
-from tests.training.helpers import PRETRAIN, run_train, same_state, toml, torchrun
+from tests.training.forks import Forks
+from tests.training.helpers import PRETRAIN, same_state, toml
 from tests.training.test_resume import metrics, stopped
 
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
@@ -249,16 +250,14 @@ def test_long_utterances_are_validated(world: World) -> None:
 
 
 @pytest.mark.slow
-def test_processes_and_accumulation_are_the_same(world: World) -> None:
+def test_processes_and_accumulation_are_the_same(world: World, forks: Forks) -> None:
     """Two processes, each of which sees two of four kinds, do what one does."""
     path = world.config(
         VATLM, *KINDS, optim__updates=3, run__validate_every=0, av_model__layerdrop=0.0
     )
-    done = run_train("--config", path, "--device", "cpu", world.train, world.dev,
-                     world.folder / "one")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    done = torchrun(2, "--config", path, world.train, world.dev, world.folder / "two")
-    assert done.returncode == 0, done.stderr
+    for processes, name in ((1, "one"), (2, "two")):
+        words = ("--device", "cpu", "--config", path, world.train, world.dev, world.folder / name)
+        forks.run(processes, "pylib.bin.train", *words)
     one = checkpoint.load(world.folder / "one" / LAST)["model"]
     two = checkpoint.load(world.folder / "two" / LAST)["model"]
     for key, value in one.items():

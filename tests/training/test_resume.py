@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from pylib.corpus.errors import UserError
 from pylib.training import checkpoint, loop
 from pylib.training.session import Request, train
 from pylib.training.signals import EXIT_PREEMPTED, StopRequest
-from tests.training.helpers import FINETUNE, PRETRAIN, ROOT, process_env, run_train, same_state
+from tests.training.helpers import FINETUNE, PRETRAIN, same_state
 
 LAST = "checkpoint_last.pt"
 TIMES = {"audio_per_s", "updates_per_s", "wait_share", "wall_s", "seconds"}
@@ -56,6 +55,21 @@ def metrics(folder: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
+def last_update(path: Path) -> int:
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["update"])
+    except (ValueError, IndexError):
+        return -1
+
+
+def wait_for(folder: Path, update: int, alive: Callable[[], bool] = lambda: True) -> None:
+    """Wait until a run in another process has written of an update."""
+    lines, deadline = folder / "metrics.jsonl", time.monotonic() + 120
+    while not lines.exists() or last_update(lines) < update:
+        assert alive() and time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 CASES = {
     "mt4ssl": (PRETRAIN, {}),
     "mt4ssl-bf16-accumulated": (PRETRAIN, {"run__precision": "bf16", "optim__micro_batches": 2}),
@@ -89,23 +103,17 @@ def test_a_stop_changes_nothing(case, at, sets, config_file, tmp_path, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", [PRETRAIN, FINETUNE], ids=["mt4ssl", "ctc"])
-def test_kill_9_changes_nothing(base, sets, config_file, tmp_path) -> None:
+def test_kill_9_changes_nothing(base, sets, config_file, forks, tmp_path) -> None:
     """Killed three times at moments nobody chose, the run ends in the same bytes."""
-    path = config_file(base, optim__updates=150, run__validate_every=40)
+    path = config_file(base, optim__updates=70, run__validate_every=20)
     assert go(sets, path, tmp_path / "whole") == 0
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "pylib.bin.train", "--config", str(path), *map(str, sets),
-               str(folder)]  # fmt: skip
-    for wanted in (5, 50, 100):
-        process = subprocess.Popen(command, cwd=ROOT, env=process_env(), stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            lines = folder / "metrics.jsonl"
-            if lines.exists() and lines.stat().st_size and last_update(lines) >= wanted:
-                break
-            time.sleep(0.002)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    for wanted in (5, 25, 45):
+        forks.start(1, "pylib.bin.train", "--device", "cpu", "--config", path, *sets, folder)
+        wait_for(folder, wanted)
+        os.kill(forks.pids[0], signal.SIGKILL)
+        codes, said = forks.wait()
+        assert codes == [-signal.SIGKILL], said
     assert go(sets, path, folder) == 0
     assert same_state(tmp_path / "whole" / LAST, folder / LAST) == []
     assert not list(folder.glob(".*tmp*"))
@@ -161,29 +169,17 @@ def test_death_before_the_old_checkpoints_are_removed(
     ]
 
 
-def last_update(path: Path) -> int:
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["update"])
-    except (ValueError, IndexError):
-        return -1
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_signals_write_a_checkpoint_and_exit_75(number, sets, config_file, tmp_path) -> None:
+def test_signals_write_a_checkpoint_and_exit_75(number, sets, config_file, forks, tmp_path) -> None:
     path = config_file(optim__updates=100_000, run__save_every=100_000, run__validate_every=0)
     folder = tmp_path / "exp"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pylib.bin.train", "--config", path, *sets, folder],
-        cwd=ROOT, env=process_env(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while not (folder / "metrics.jsonl").exists() or last_update(folder / "metrics.jsonl") < 4:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == EXIT_PREEMPTED
-    assert "run the same command to go on" in errors
+    forks.start(1, "pylib.bin.train", "--device", "cpu", "--config", path, *sets, folder)
+    wait_for(folder, 4)
+    os.kill(forks.pids[0], number)
+    codes, said = forks.wait()
+    assert codes == [EXIT_PREEMPTED], said
+    assert "run the same command to go on" in said
     assert checkpoint.load(folder / LAST)["update"] >= 4
     assert (folder / "preempted").exists()
 
@@ -247,9 +243,9 @@ def test_half_a_line_of_metrics_is_forgotten(sets, config_file, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_bad_settings_are_one_readable_line(sets, config_file, tmp_path) -> None:
-    done = run_train("--config", config_file(), "--set", "optim.lrr=3", *sets, tmp_path / "exp")
-    assert done.returncode == 1
-    assert done.stderr == (
-        "train: error: --set optim.lrr: unknown key optim.lrr: did you mean optim.lr?\n"
-    )
+def test_bad_settings_are_one_readable_line(sets, config_file, forks, tmp_path) -> None:
+    words = ("--config", config_file(), "--set", "optim.lrr=3", *sets, tmp_path / "exp")
+    forks.start(1, "pylib.bin.train", *words)
+    codes, said = forks.wait()
+    assert codes == [1]
+    assert said == "train: error: --set optim.lrr: unknown key optim.lrr: did you mean optim.lr?\n"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pylib.bin import train as verb
 from pylib.corpus.ark import ArkWriter, iter_scp
 from pylib.corpus.atomic import write_json
 from pylib.corpus.errors import UserError
@@ -26,7 +27,7 @@ from pylib.training.sets import open_sets
 from pylib.training.signals import EXIT_PREEMPTED
 from pylib.training.step import Updater, make_optimizer
 from pylib.training.validation import validate
-from tests.training.helpers import run_train, same_state, torchrun
+from tests.training.helpers import same_state
 from tests.training.segment_helpers import DIM, FHVAE, META, make_segment_set
 from tests.training.test_resume import metrics, stopped
 
@@ -302,24 +303,22 @@ def test_validation_is_repeatable(segment_sets, config_file) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(segment_sets, config_file, tmp_path) -> None:
+def test_two_processes_equal_one(segment_sets, config_file, forks, tmp_path) -> None:
     path = config_file(FHVAE, optim__micro_batches=2, optim__updates=12, run__save_every=12)
-    alone = run_train("--config", path, *segment_sets, tmp_path / "one")
-    assert alone.returncode == 0, alone.stderr
-    both = torchrun(2, "--config", path, *segment_sets, tmp_path / "two")
-    assert both.returncode == 0, both.stderr
+    for processes, name in ((1, "one"), (2, "two")):
+        words = ("--device", "cpu", "--config", path, *segment_sets, tmp_path / name)
+        forks.run(processes, "pylib.bin.train", *words)
     one, two = (checkpoint.load(tmp_path / name / LAST)["model"] for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(value, two[name], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_several_configuration_files(segment_sets, config_file, tmp_path) -> None:
     path = config_file(FHVAE)
     more = tmp_path / "more.toml"
     more.write_text("[optim]\nupdates = 3\n[objective]\nalpha = 0.0\n", encoding="utf-8")
-    done = run_train("--config", f"{path} {more}", *segment_sets, tmp_path / "exp")
-    assert done.returncode == 0, done.stderr
+    words = ("--device", "cpu", "--config", f"{path} {more}", *segment_sets, tmp_path / "exp")
+    assert verb.main([str(word) for word in words]) == 0
     record = json.loads((tmp_path / "exp" / "config.json").read_text())
     assert record["optim"]["updates"] == 3 and record["objective"]["alpha"] == 0.0
     assert record["fhvae"]["hidden"] == 8

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,18 @@ from pylib.training import checkpoint, shards
 from pylib.training.signals import EXIT_PREEMPTED
 from tests.training import many_runs, phone_helpers
 from tests.training.av_helpers import SEQ2SEQ, VATLM
+from tests.training.forks import SHARDED, Forks
 from tests.training.helpers import (
     FINETUNE,
     PRETRAIN,
     ROOT,
-    in_processes,
     make_set,
     process_env,
     same_state,
     toml,
 )
 from tests.training.test_av_training import KINDS, World
-from tests.training.test_resume import last_update, metrics
+from tests.training.test_resume import metrics, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -66,9 +66,9 @@ CASES: dict[str, tuple[dict, dict]] = {
 class Place:
     """Data of all kinds; runs over it, gathered until they are done together."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, forks: Forks) -> None:
         rng = np.random.default_rng(0)
-        self.folder = folder
+        self.folder, self.forks = folder, forks
         self.speech = (
             make_set(folder / "speech", "train", list(rng.uniform(0.8, 3.5, 24)), 1),
             make_set(folder / "speech", "dev", list(rng.uniform(0.8, 3.5, 14)), 2),
@@ -104,9 +104,7 @@ class Place:
             with pytest.MonkeyPatch.context() as patch:
                 many_runs.all_of(path, patch)
             return ""
-        done = in_processes(processes, "tests.training.many_runs", path)
-        assert done.returncode == 0, done.stderr[-5000:]
-        return done.stderr
+        return self.forks.run(processes, "tests.training.many_runs", path)
 
 
 def _config(path: Path, base: dict, changes: dict) -> Path:
@@ -119,8 +117,10 @@ def _config(path: Path, base: dict, changes: dict) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp("sharded"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    forks = Forks(tmp_path_factory.mktemp("forks"), "tests.training.test_resume", *SHARDED)
+    yield Place(tmp_path_factory.mktemp("sharded"), forks)
+    forks.close()
 
 
 @pytest.fixture(scope="module")
@@ -221,62 +221,64 @@ def test_four_processes_become_two(stopped: dict[str, Path]) -> None:
 
 
 COMMAND = ["-m", "pylib.jobs.torchrun", "--nproc", "2", "--marker"]
+ENDLESS = {"optim__updates": 100_000, "run__save_every": 100_000, "run__validate_every": 0,
+           "optim__micro_batches": 2}  # fmt: skip
 
 
-def start(place: Place, folder: Path, config: Path) -> subprocess.Popen[str]:
-    """A sharded run of two processes as steps/train.sh starts it."""
-    words = [*COMMAND, folder / "preempted", "--", "pylib.bin.train", "--device", "cpu", "--config",
-             config, "--set", FULL, *place.speech, folder]  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=ROOT, env=process_env(), text=True,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [pid, *(one for child in children for one in family(int(child)))]
-
-
-def until(process: subprocess.Popen[str], folder: Path, update: int) -> None:
-    """Wait for an update of the run."""
-    lines, deadline = folder / "metrics.jsonl", time.monotonic() + 120
-    while not lines.exists() or last_update(lines) < update:
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_signals_write_a_state_and_exit_75(number: signal.Signals, place: Place) -> None:
-    folder = place.folder / number.name
-    changes = {"optim__updates": 100_000, "run__save_every": 100_000, "run__validate_every": 0,
-               "optim__micro_batches": 2}  # fmt: skip
-    process = start(place, folder, _config(place.folder / "long.toml", PRETRAIN, changes))
-    until(process, folder, 4)
-    # A scheduler's warning reaches all processes, TERM the launcher.
-    for pid in family(process.pid) if number == signal.SIGUSR1 else [process.pid]:
-        os.kill(pid, number)
-    _, said = process.communicate(timeout=90)
-    assert process.returncode == EXIT_PREEMPTED, said
+def has_stopped(folder: Path, said: str) -> None:
+    """A state of two processes, and nothing else, is left to go on from."""
     assert "run the same command to go on" in said
     assert [len(list(path.iterdir())) for path in shards.found(folder)] == [2]
     assert not (folder / LAST).exists() and (folder / "preempted").exists()
 
 
+def test_a_term_of_the_launcher_writes_a_state_and_exits_75(place: Place) -> None:
+    """The run as steps/train.sh starts it."""
+    folder = place.folder / "term"
+    config = _config(place.folder / "term.toml", PRETRAIN, ENDLESS)
+    words = [*COMMAND, folder / "preempted", "--", "pylib.bin.train", "--device", "cpu", "--config",
+             config, "--set", FULL, *place.speech, folder]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)], cwd=ROOT, env=process_env(), text=True,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for(folder, 4, lambda: process.poll() is None)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == EXIT_PREEMPTED, said
+    has_stopped(folder, said)
+
+
+def start(place: Place, name: str, changes: dict) -> Path:
+    """A sharded run of two processes, which are `place.forks.pids`."""
+    config, folder = _config(place.folder / f"{name}.toml", PRETRAIN, changes), place.folder / name
+    words = ("--device", "cpu", "--config", config, "--set", FULL, *place.speech, folder)
+    place.forks.start(2, "pylib.bin.train", *words)
+    return folder
+
+
+def test_a_warning_of_all_processes_writes_a_state_and_exits_75(place: Place) -> None:
+    """As a scheduler warns; launchers do not mind it (tests/jobs/test_torchrun.py)."""
+    folder = start(place, "usr1", ENDLESS)
+    wait_for(folder, 4)
+    for pid in place.forks.pids:
+        os.kill(pid, signal.SIGUSR1)
+    codes, said = place.forks.wait()
+    assert codes == [EXIT_PREEMPTED] * 2, said
+    has_stopped(folder, said)
+
+
 def test_kill_9_changes_nothing(place: Place) -> None:
     changes = {"optim__updates": 24, "run__save_every": 2, "run__validate_every": 12,
                "optim__micro_batches": 2, "run__keep": 0}  # fmt: skip
-    config = _config(place.folder / "kill.toml", PRETRAIN, changes)
     whole = place.run(PRETRAIN, changes, "not-killed", FULL)
     place.go(2)
-    folder = place.folder / "killed"
-    process = start(place, folder, config)
-    until(process, folder, 7)
-    for pid in family(process.pid):
+    folder = start(place, "killed", changes)
+    wait_for(folder, 7)
+    for pid in place.forks.pids:
         os.kill(pid, signal.SIGKILL)
-    process.wait()
+    codes, said = place.forks.wait()
+    assert codes == [-signal.SIGKILL] * 2, said
     assert shards.found(folder)
     place.run(PRETRAIN, changes, "killed", FULL)
     place.go(2)

@@ -15,13 +15,7 @@ from pylib.systems.ctc import CTC, CTCConfig
 from pylib.training.distributed import single
 from pylib.training.settings import OptimConfig, RunConfig
 from pylib.training.step import GradientBuffer, NonFiniteError, Updater, make_optimizer, seed_micro
-from tests.training.helpers import (
-    FINETUNE,
-    PRETRAIN,
-    run_train,
-    same_state,
-    torchrun,
-)
+from tests.training.helpers import FINETUNE, PRETRAIN, same_state
 
 CALM = {"dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0}
 MODEL = PRETRAIN["model"] | CALM
@@ -183,12 +177,13 @@ def test_overflow_under_fp16_lowers_the_scale_and_repeats() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", [PRETRAIN, FINETUNE], ids=["mt4ssl", "ctc"])
-def test_two_processes_equal_one_with_accumulation(base, sets, config_file, tmp_path: Path) -> None:
+def test_two_processes_equal_one_with_accumulation(
+    base, sets, config_file, forks, tmp_path: Path
+) -> None:
     """Dropout, LayerDrop and masks on; weights, teacher and Adam agree bit for bit."""
     path = config_file(base, optim__updates=4, optim__micro_batches=2)
-    alone = run_train("--config", path, *sets, tmp_path / "one")
-    assert alone.returncode == 0, alone.stderr
-    both = torchrun(2, "--config", path, *sets, tmp_path / "two")
-    assert both.returncode == 0, both.stderr
+    for processes, name in ((1, "one"), (2, "two")):
+        words = ("--device", "cpu", "--config", path, *sets, tmp_path / name)
+        forks.run(processes, "pylib.bin.train", *words)
     last = "checkpoint_last.pt"
     assert same_state(tmp_path / "one" / last, tmp_path / "two" / last) == []
