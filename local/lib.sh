@@ -246,6 +246,17 @@ _lib_dry_run() {
   fi
 }
 
+# of_sets <in> <out> <arks> <data-dirs>...: words of one stage that makes <out> of the file <in> of several
+# data directories: ins, outs and places (each directory and <arks>_<its name>). The last directory's
+# output comes first, by which a stage is known: with a set that joined later it is another stage.
+of_sets() {
+  local dir
+  ins=() outs=() places=()
+  for dir in "${@:4}"; do
+    ins+=("$dir/$1") outs=("$dir/$2" ${outs[@]+"${outs[@]}"}) places+=("$dir" "$3_${dir##*/}")
+  done
+}
+
 # foreground <command>...: runs it beside a waiting shell, so that INT and TERM are passed on at once to
 # all that it started; Python only gives it back the interrupt that a shell takes from what it starts so.
 foreground() {

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Usage: steps/make_feats.sh [options] <data-dir> <ark-dir>
+# Usage: steps/make_feats.sh [options] <data-dir> <ark-dir> [<data-dir> <ark-dir>...]
 # Computes log-mel filter banks (80-d, <data-dir>/feats.scp), MFCC with deltas (39-d,
 # <data-dir>/mfcc.scp), or log-magnitude features that can be turned back into sound: 80 mels
 # (<data-dir>/logmel.scp), 201 or 200 bins (<data-dir>/logspec.scp), or the 26 log filter banks of
 # audio-visual models (<data-dir>/logfbank.scp); 100 frames a second, with the description beside
 # them (.json), and, but for logfbank, utt2num_frames and frame_shift. All utterances are made or
-# the step fails and names the others.
+# the step fails and names the others. Each job takes its part of every data directory; logs lie in
+# the first ark directory.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options
@@ -17,13 +18,10 @@ resample=false   # convert audio of another rate to 16 kHz instead of refusing i
 mix=false        # average the channels of the audio instead of refusing several
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
-[ $# -eq 2 ] || usage
+. "$TRIVIUM_ROOT/local/shards.sh"
+[ $# -ge 2 ] && [ $(($# % 2)) -eq 0 ] || usage
 
-data=$1
-arks=$2
 read -ra cmd_words <<<"$cmd"
 make=("$TRIVIUM_PYTHON" -m pylib.bin.make_feats --kind "$kind" --compression "$compression"
   --resample "$resample" --mix "$mix")
-"${cmd_words[@]}" JOB=1:"$nj" "$arks/log/make_$kind.JOB.log" \
-  "${make[@]}" --shard "JOB/$nj" "$data" "$arks"
-"${make[@]}" --merge "$nj" "$data" "$arks"
+shards "$2/log/make_$kind.JOB.log" "${make[@]}" "$@"

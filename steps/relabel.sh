@@ -44,6 +44,4 @@ done
   --modality "$modality" "$checkpoint" "${places[@]}"
 "$steps/train_kmeans.sh" --cmd "$cmd" --feats "$feats" --clusters "$clusters" --seed "$seed" \
   --fraction "$fraction" "$train" "$kmeans"
-for data in "$@"; do
-  "$steps/dump_labels.sh" "${array[@]}" --rate "$rate" "$data$suffix" "$kmeans"
-done
+"$steps/dump_labels.sh" "${array[@]}" --rate "$rate" "${@/%/$suffix}" "$kmeans"

@@ -87,29 +87,28 @@ fi
 dev=${dev_sets[-1]} # checkpoint, LM weight and word score are chosen on it: dev_other if there is one
 
 if [ "$frontend" = fbank ]; then
-  for name in train "$labelled" "${dev_sets[@]}" "${test_sets[@]}"; do
-    [ "$system/$name" != scratch/train ] || continue
+  for group in train "$labelled" "${dev_sets[*]} ${test_sets[*]}"; do
+    [ "$system/$group" != scratch/train ] || continue
     # filter banks where the model reads them, MFCCs to cluster
-    stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/feats.scp" -- \
-      steps/make_feats.sh "${array[@]}" --kind fbank "$data/$name" "$exp/feats/fbank_$name"
+    read -ra names <<<"$group"
+    of_sets wav.scp feats.scp "$exp/feats/fbank" "${names[@]/#/$data/}"
+    stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
+      steps/make_feats.sh "${array[@]}" --kind fbank "${places[@]}"
   done
 fi
 suffix='' pretrained=()
 if [ "$system" != scratch ] && { [ "$system" != data2vec ] || ((iteration > 1)); }; then
-  for name in train "$dev"; do
-    stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/mfcc.scp" -- \
-      steps/make_feats.sh "${array[@]}" --kind mfcc "$data/$name" "$exp/feats/mfcc_$name"
-  done
+  of_sets wav.scp mfcc.scp "$exp/feats/mfcc" "$data"/{train,"$dev"}
+  stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
+    steps/make_feats.sh "${array[@]}" --kind mfcc "${places[@]}"
   # k-means of MFCCs
   stage 4 kmeans --in "$data/train/mfcc.scp" --out "$exp/kmeans_it1/centroids.npy" -- \
     steps/train_kmeans.sh --cmd "$decode_cmd" --feats mfcc --cmvn "$cluster_cmvn" --clusters "$clusters" \
     "$data/train" "$exp/kmeans_it1"
-  for name in train "$dev"; do
-    # cluster labels at the model's rate, and their quality where phone times are known
-    stage 5 labels --in "$data/$name/mfcc.scp" "$exp/kmeans_it1/centroids.npy" \
-      --out "$data/$name/labels.scp" -- \
-      steps/dump_labels.sh "${array[@]}" --rate "$label_rate" "$data/$name" "$exp/kmeans_it1"
-  done
+  # cluster labels at the model's rate, and their quality where phone times are known
+  stage 5 labels --in "$data"/{train,"$dev"}/mfcc.scp "$exp/kmeans_it1/centroids.npy" \
+    --out "$data"/{"$dev",train}/labels.scp -- \
+    steps/dump_labels.sh "${array[@]}" --rate "$label_rate" "$data"/{train,"$dev"} "$exp/kmeans_it1"
   for ((it = 1; it < iteration; it++)); do
     model=$exp/pretrain_${bootstrap}_it${it}_s1 next=it$((it + 1))
     # models whose features later iterations cluster: one for all seeds
@@ -151,14 +150,17 @@ stage 10 lm --in "${lexicon:-$data/lm_text}" --out "$exp/lm/lexicon.txt" -- \
 stage 10 lm --in "${lm:-$data/lm_text}" --out "$exp/lm/lm.json" -- \
   steps/make_lm.sh --given "$lm" "$data/lm_text" "$exp/lm"
 
-reported=()
+ins=() outs=() places=() reported=()
 for name in "$dev" "${dev_sets[@]}" "${test_sets[@]}"; do
   [[ " ${reported[*]-} " != *" $name "* ]] || continue # dev comes first, once
-  reported+=("$name")
+  reported+=("$name") ins+=("$data/$name/wav.scp") outs=("$tuned/logprobs_$name" "${outs[@]}")
+  places+=("$data/$name" "$tuned/logprobs_$name")
+done
+# log-probabilities, LM weight and word score chosen on dev, greedy and beam search
+stage 11 decode --in "$tuned/checkpoint_best.pt" "${ins[@]}" --out "${outs[@]}" -- \
+  steps/dump_logprobs.sh "${array[@]}" "$tuned/checkpoint_best.pt" "${places[@]}"
+for name in "${reported[@]}"; do
   logprobs=$tuned/logprobs_$name
-  # log-probabilities, LM weight and word score chosen on dev, greedy and beam search
-  stage 11 decode --in "$tuned/checkpoint_best.pt" "$data/$name/wav.scp" --out "$logprobs" -- \
-    steps/dump_logprobs.sh "${array[@]}" "$tuned/checkpoint_best.pt" "$data/$name" "$logprobs"
   stage 11 decode --in "$logprobs" --out "$tuned/decode_${name}_greedy/hyp" -- \
     steps/decode.sh "${array[@]}" --decode greedy "$data/$name" "$logprobs" "$tuned/decode_${name}_greedy"
   if [ "$name" = "$dev" ]; then

@@ -94,12 +94,11 @@ for name in pretrain dev test; do
   stage 3 mouth --in "$data/$name/video.scp" --out "$data/mouth/$name/mouth.scp" -- steps/make_mouth.sh \
     "${array[@]}" --every "$every" "$data/$name" "$data/mouth/$name" "$exp/feats/mouth_$name"
 done
-for dir in "${speech[@]}" "$data"/mouth/{dev,test}; do
-  for kind in logfbank mfcc; do
-    # log filter banks for the models, MFCCs to cluster and to align
-    stage 4 feats --in "$dir/wav.scp" --out "$dir/$kind.scp" -- \
-      steps/make_feats.sh "${array[@]}" --kind "$kind" "$dir" "$exp/feats/${kind}_${dir##*/}"
-  done
+for kind in logfbank mfcc; do
+  # log filter banks for the models, MFCCs to cluster and to align
+  of_sets wav.scp "$kind.scp" "$exp/feats/$kind" "$data"/mouth/{test,dev} "${speech[@]}"
+  stage 4 feats --in "${ins[@]}" --out "${outs[@]}" -- \
+    steps/make_feats.sh "${array[@]}" --kind "$kind" "${places[@]}"
 done
 stage 4 feats --in "$data/labelled/utt2spk" "$data/mouth/pretrain/logfbank.scp" \
   --out "$data/mouth/labelled/logfbank.scp" -- \
@@ -118,10 +117,9 @@ fi
 stage 6 units --in "$data/mouth/pretrain/mfcc.scp" --out "$exp/kmeans_it1/centroids.npy" -- \
   steps/train_kmeans.sh --cmd "$decode_cmd" --feats mfcc --clusters "$(nth 1 "$clusters")" \
   "$data/mouth/pretrain" "$exp/kmeans_it1"
-for dir in "${speech[@]}" "$data/mouth/dev"; do
-  stage 6 units --in "$dir/mfcc.scp" "$exp/kmeans_it1/centroids.npy" --out "$dir/labels.scp" -- \
-    steps/dump_labels.sh "${array[@]}" --rate 25 --align start "$dir" "$exp/kmeans_it1"
-done
+of_sets mfcc.scp labels.scp '' "$data/mouth/dev" "${speech[@]}"
+stage 6 units --in "${ins[@]}" "$exp/kmeans_it1/centroids.npy" --out "${outs[@]}" -- \
+  steps/dump_labels.sh "${array[@]}" --rate 25 --align start "$data/mouth/dev" "${speech[@]}" "$exp/kmeans_it1"
 suffix=''
 for ((it = 1; it < iteration; it++)); do
   model=$exp/pretrain_avhubert_it${it}_s1 next=it$((it + 1))

@@ -88,19 +88,20 @@ else
     --references "$references" "$corpus" "$data"
   stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
 fi
-for name in "${sets[@]}"; do
-  if [ -n "$ssl" ]; then
-    stem=hidden$ssl_layer
-    # log-mels or log-spectra, and the normalisation of the training set
-    stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/feats.scp" -- \
-      steps/make_feats.sh "${array[@]}" --kind fbank "$data/$name" "$exp/feats/fbank_$name"
-    stage 3 feats --in "$data/$name/feats.scp" "$ssl" --out "$data/$name/$stem.scp" -- \
-      steps/dump_feats.sh "${array[@]}" --layer "$ssl_layer" "$ssl" "$data/$name" "$exp/feats/${stem}_$name"
-  else
-    stage 3 feats --in "$data/$name/wav.scp" --out "$data/$name/$stem.scp" -- \
-      steps/make_feats.sh "${array[@]}" --kind "$feats" "$data/$name" "$exp/feats/${feats}_$name"
-  fi
-done
+if [ -n "$ssl" ]; then
+  stem=hidden$ssl_layer
+  # log-mels or log-spectra, and the normalisation of the training set
+  of_sets wav.scp feats.scp "$exp/feats/fbank" "${sets[@]/#/$data/}"
+  stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
+    steps/make_feats.sh "${array[@]}" --kind fbank "${places[@]}"
+  of_sets feats.scp "$stem.scp" "$exp/feats/$stem" "${sets[@]/#/$data/}"
+  stage 3 feats --in "${ins[@]}" "$ssl" --out "${outs[@]}" -- \
+    steps/dump_feats.sh "${array[@]}" --layer "$ssl_layer" "$ssl" "${places[@]}"
+else
+  of_sets wav.scp "$stem.scp" "$exp/feats/$feats" "${sets[@]/#/$data/}"
+  stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
+    steps/make_feats.sh "${array[@]}" --kind "$feats" "${places[@]}"
+fi
 stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json" -- \
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
 
@@ -122,12 +123,14 @@ for system in $systems; do
     --out "$model/checkpoint_best.pt" -- "${train[@]}" --seed "$seed" \
     --config "conf/fhvae_$preset.toml conf/objective_$system.toml" --system-name "$system" \
     --set "segments.features=$stem $set_train" "$data/train" "$data/dev" "$model"
+  ins=() outs=() places=()
   for name in "${sets[@]}"; do
     [ "$name" != parallel_unseen ] || continue
-    # sequence vectors, and content features of every frame
-    stage 6 latents --in "$model/checkpoint_best.pt" "$data/$name/$stem.scp" --out "$latents/$name" -- \
-      steps/dump_latents.sh "${array[@]}" --hop "$latent_hop" "$model/checkpoint_best.pt" "$data/$name" "$latents/$name"
+    ins+=("$data/$name/$stem.scp") outs+=("$latents/$name") places+=("$data/$name" "$latents/$name")
   done
+  # sequence vectors, and content features of every frame
+  stage 6 latents --in "$model/checkpoint_best.pt" "${ins[@]}" --out "${outs[@]}" -- \
+    steps/dump_latents.sh "${array[@]}" --hop "$latent_hop" "$model/checkpoint_best.pt" "${places[@]}"
   for latent in svector z1mean; do
     out=$model/quality_sv_$latent.json
     # speakers: verification of unseen ones, identification of seen ones

@@ -7,17 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from pylib.bin.entry import run
-from pylib.bin.feature_args import add_parts, parts
+from pylib.bin.feature_args import add_parts, add_places, pairs, parts
 
 
 def main(argv: list[str]) -> int:
     """Make one shard, join shards, or both; see `--help`."""
     parser = argparse.ArgumentParser(prog="dump_feats", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument(
-        "places", type=Path, nargs="+", metavar="data ark_dir",
-        help="data directory and directory for its arks; several pairs share one process",
-    )  # fmt: skip
+    add_places(parser, "ark_dir", "directory for its arks")
     parser.add_argument("--layer", type=int, default=6, help="0 = input of block 1; l = block l")
     parser.add_argument("--name", help="stem of the scp (default: hidden<layer>, hidden<layer>_a)")
     parser.add_argument(
@@ -34,10 +31,8 @@ def main(argv: list[str]) -> int:
     from pylib.training.av_extract import open_extractor
 
     index, jobs, merge = parts(args)
-    if len(args.places) % 2:
-        parser.error(f"{args.places[-1]}: a data directory without a directory for its arks")
     extractor = None
-    for data, ark_dir in zip(args.places[::2], args.places[1::2], strict=True):
+    for data, ark_dir in pairs(parser, args.places):
         if extractor is None:
             extractor = open_extractor(args.checkpoint, data, args.device, args.modality)
         else:

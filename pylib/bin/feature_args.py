@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def true_false(text: str) -> bool:
@@ -40,3 +42,36 @@ def parts(args: argparse.Namespace) -> tuple[int, int, bool]:
     if args.merge is not None:
         return 0, args.merge, True
     return 1, 1, True
+
+
+def add_places(parser: argparse.ArgumentParser, second: str, what: str) -> None:
+    """`data <second>`, as often as wanted: torch starts once for all sets of a process."""
+    parser.add_argument(
+        "places", type=Path, nargs="+", metavar=f"data {second}",
+        help=f"data directory and {what}; several pairs share one process",
+    )  # fmt: skip
+
+
+def pairs(parser: argparse.ArgumentParser, places: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """The words of `add_places`, two by two."""
+    if len(places) % 2:
+        parser.error(f"{places[-1]}: data directories and what is made of them come in pairs")
+    return list(zip(places[::2], places[1::2], strict=True))
+
+
+def each(sets: Sequence[tuple[Path, Path]], make: Callable[[Path, Path], None]) -> None:
+    """Make every set; what is wrong with several is told at once.
+
+    Raises:
+        UserError: the refusals of all sets that failed.
+    """
+    from pylib.corpus.errors import UserError
+
+    refusals = []
+    for data, out in sets:
+        try:
+            make(data, out)
+        except UserError as error:
+            refusals.append(str(error))
+    if refusals:
+        raise UserError("\n".join(refusals))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pylib.bin.entry import run
-from pylib.bin.feature_args import add_parts, parts, true_false
+from pylib.bin.feature_args import add_parts, add_places, each, pairs, parts, true_false
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def main(argv: list[str]) -> int:
     """Make one shard, join shards, or both; see `--help`."""
     parser = argparse.ArgumentParser(prog="make_feats", description=__doc__)
-    parser.add_argument("data", type=Path, help="data directory")
-    parser.add_argument("ark_dir", type=Path, help="directory for the arks")
+    add_places(parser, "ark_dir", "directory for its arks")
     parser.add_argument(
         "--kind", default="fbank", help="fbank, mfcc, logmel, logspec, logspec200, logfbank"
     )
@@ -30,13 +32,15 @@ def main(argv: list[str]) -> int:
 
     index, jobs, merge = parts(args)
     config = feature_config(args.kind)
-    stage = FeatureStage(
-        args.data, args.ark_dir, config, jobs, args.compression, args.resample, args.mix
-    )
-    if index:
-        stage.make_shard(index)
-    if merge:
-        print(log_made(args.kind, args.data, stage.commit(), config.frame_rate))
+
+    def make(data: Path, arks: Path) -> None:
+        stage = FeatureStage(data, arks, config, jobs, args.compression, args.resample, args.mix)
+        if index:
+            stage.make_shard(index)
+        if merge:
+            print(log_made(args.kind, data, stage.commit(), config.frame_rate))
+
+    each(pairs(parser, args.places), make)
     return 0
 
 

@@ -21,7 +21,7 @@ CORPUS = (
 )
 OPTIONS = (
     "--preset", "smoke", "--system", "hubert", "--frontend", "waveform", "--clusters", "8",
-    "--corpus-set", CORPUS, "--nj", "2", "--decode-cmd", "local/run.sh --max-jobs-run 1",
+    "--corpus-set", CORPUS, "--nj", "1",
 )  # fmt: skip
 Done = subprocess.CompletedProcess
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 #: Fields of a row of summary.json.
 ROW = {"system", "seed", "set", "measure", "decode", "value", "low", "high", "n", "file"}
@@ -92,6 +95,30 @@ class Recipe:
             time.sleep(0.1)
         kill_tree(process.pid)
         process.wait()
+
+
+def killed_and_resumed(recipe: Recipe, exp: Path, model: str, stage: str) -> tuple[dict, dict]:
+    """Weights of a finished training, and of the same one killed in the middle and started again.
+
+    Args:
+        recipe: has run in ``exp``, which is as it was afterwards.
+        model: directory of the training below ``exp``.
+        stage: name of the stage that trains it.
+    """
+    options = ("--exp", str(exp), "--stop-stage", stage)
+    finished = exp / f"{model}.finished"
+    (exp / model).rename(finished)
+    try:
+        recipe.run_and_kill(exp, f"{model}/checkpoint_*.pt", *options)
+        recipe.run(*options)
+        whole, resumed = (
+            torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
+            for folder in (finished, exp / model)
+        )
+    finally:
+        shutil.rmtree(exp / model, ignore_errors=True)
+        finished.rename(exp / model)
+    return whole, resumed
 
 
 def rows(exp: Path) -> list[dict]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.helpers import ROW, Recipe, digests, metrics, rows
+from tests.e2e.helpers import ROW, Recipe, digests, killed_and_resumed, metrics, rows
 
 RECIPE = Recipe("lrs3", ("--nj", "1"))
 run = RECIPE.run
@@ -62,19 +62,10 @@ def test_another_system_goes_beside_the_first(smoke: Path) -> None:
     }
 
 
-def test_killed_training_ends_the_same(smoke: Path, tmp_path: Path) -> None:
+def test_killed_training_ends_the_same(smoke: Path) -> None:
     """kill -9 in the middle of the pre-training, then the same command: the same weights."""
-    exp = tmp_path / "exp"
-    options = ["--exp", str(exp), "--data", str(smoke / "data"), "--stop-stage", "bootstrap"]
-    RECIPE.run_and_kill(exp, "pretrain_avhubert_it1_s1/checkpoint_*.pt", *options)
-    run(*options)
-    first, second = (
-        torch.load(folder / "pretrain_avhubert_it1_s1" / "checkpoint_last.pt", weights_only=True)[
-            "model"
-        ]
-        for folder in (exp, smoke)
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    whole, resumed = killed_and_resumed(RECIPE, smoke, "pretrain_avhubert_it1_s1", "bootstrap")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_full_scale_plan_is_printed() -> None:

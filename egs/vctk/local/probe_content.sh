@@ -22,10 +22,10 @@ subset() { # subset <data-dir> <m|f>: its utterances by speakers of that gender
   fi
   "$TRIVIUM_ROOT/steps/subset_data_dir.sh" --spk-list "$work/$2.list" "$1" "$work/$(basename "$1")_$2"
 }
-probe=("$TRIVIUM_ROOT/steps/probe_phones.sh" --cmd "$cmd" --feats "$feats")
-"${probe[@]}" "$train" "$test" "$out.json"
 subset "$train" m
+probes=("$train" "$test" "$out.json")
 for sex in m f; do
   subset "$test" "$sex"
-  "${probe[@]}" "$work/$(basename "$train")_m" "$work/$(basename "$test")_$sex" "${out}_$sex.json"
+  probes+=("$work/$(basename "$train")_m" "$work/$(basename "$test")_$sex" "${out}_$sex.json")
 done
+"$TRIVIUM_ROOT/steps/probe_phones.sh" --cmd "$cmd" --feats "$feats" "${probes[@]}"
