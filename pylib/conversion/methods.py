@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from pylib.conversion.latents import LatentVoices, Windows, replaced, shifted
 from pylib.conversion.voices import Recent, Voices
 from pylib.corpus.errors import UserError
+
+if TYPE_CHECKING:  # torch only where a model is used: it takes 3 s to start
+    from torch import Tensor
+
+    from pylib.conversion.latents import LatentVoices, Windows
 
 Matrix = npt.NDArray[np.float32]
 
@@ -140,6 +144,8 @@ class Converter:
         )
 
     def _fhvae(self, request: Request) -> Converted:
+        from pylib.conversion.latents import replaced, shifted
+
         windows, rebuilt = self._windows.get_or(
             request.source, lambda: self._encoded(request.source)
         )

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pylib.conversion import world
-from pylib.conversion.griffinlim import GriffinLim
-from pylib.conversion.latents import Model, load_model
 from pylib.conversion.methods import COPIES, LATENT_METHODS, METHODS, Converted, Converter, Request
 from pylib.conversion.requests import plan
 from pylib.conversion.voices import Voices
@@ -32,6 +30,9 @@ from pylib.corpus.errors import UserError
 from pylib.corpus.layout import data_files
 from pylib.corpus.progress import Progress
 from pylib.corpus.tables import invert, names_some, read_table, write_table
+
+if TYPE_CHECKING:  # torch only where sound is made: to join shards and to refuse takes no 3 s more
+    from pylib.conversion.latents import Model
 
 Samples = npt.NDArray[np.float32]
 
@@ -95,6 +96,8 @@ class ConversionStage:
     def _model(self) -> Model | None:
         if self.method not in LATENT_METHODS:
             return None
+        from pylib.conversion.latents import load_model
+
         return load_model(self.checkpoint, self.device)
 
     @cached_property
@@ -260,6 +263,8 @@ class Vocoder:
     """
 
     def __init__(self, stage: ConversionStage, voices: Voices) -> None:
+        from pylib.conversion.griffinlim import GriffinLim
+
         self._stage, self._voices = stage, voices
         self._search = GriffinLim(voices.config, stage.iterations)
 

@@ -4,8 +4,9 @@
 
 load helper
 
-setup() {
-  scratch
+# Once for all tests: each works on a copy. Paths in it are relative.
+setup_file() {
+  cd "$BATS_FILE_TMPDIR"
   export OMP_NUM_THREADS=1
   mkdir -p audio data/voices
   "$TRIVIUM_PYTHON" - <<'PYTHON'
@@ -21,24 +22,32 @@ PYTHON
   "$ROOT/steps/get_utt2dur.sh" data/voices
   "$ROOT/steps/make_feats.sh" --nj 1 --kind logmel data/voices exp/feats
   printf '%s\n' 'a-1 b b-1,b-2' 'b-1 a a-2' >pairs
+  convert
+}
+
+convert() {
+  "$ROOT/steps/convert.sh" --nj 2 --method meanvar --iterations 2 data/voices pairs exp/out
+}
+
+setup() {
+  scratch
+  cp -R "$BATS_FILE_TMPDIR/." .
 }
 
 @test "features, statistics, conversion; a second run gives the same bytes" {
   "$ROOT/steps/compute_cmvn.sh" data/voices
   grep -q '"frames": 392' data/voices/logmel_cmvn.json
-  chain() {
-    "$ROOT/steps/convert.sh" --nj 2 --method meanvar --iterations 2 data/voices pairs exp/out
-    find exp/out -type f ! -name '*.log' -exec cksum {} + | sort
-  }
-  first=$(chain)
-  [ "$first" = "$(chain)" ]
+  files() { find exp/out -type f ! -name '*.log' -exec cksum {} + | sort; }
+  first=$(files)
+  convert
+  [ "$first" = "$(files)" ]
   [ "$(cat exp/out/source)" = $'a-b-1 b-1\nb-a-1 a-1' ]
   grep -q '"conversions": 2' exp/out/convert.json
   "$ROOT/steps/validate_data_dir.sh" --no-feats --no-text --check-audio full exp/out
 }
 
 @test "a failed conversion leaves no data directory that could be used" {
-  "$ROOT/steps/convert.sh" --method source --iterations 2 data/voices pairs exp/out
+  [ -e exp/out/convert.json ] # of an earlier conversion
   printf '%s\n' 'a-9 b b-1' >pairs
   run "$ROOT/steps/convert.sh" --method source data/voices pairs exp/out
   [ "$status" -ne 0 ]
