@@ -103,12 +103,16 @@ setup() {
 }
 
 @test "a recipe waits with --wait where it stops without" {
-  r/run.sh --pause 8 --stop-stage 1 >first.log 2>&1 &
-  eventually 60 running '^sleep 8'
-  r/run.sh --pause 8 --stop-stage 1 --wait >second.log 2>&1 &
-  run r/run.sh --pause 8 --stop-stage 1
+  # The first is at work until there is a file `go`.
+  sed -i 's/^sleep .*/touch begun; for _ in {1..900}; do [ ! -e go ] || break; sleep 0.1; done/' r/local/make.sh
+  r/run.sh --stop-stage 1 >first.log 2>&1 &
+  eventually 60 test -e r/begun
+  r/run.sh --stop-stage 1 --wait >second.log 2>&1 &
+  run r/run.sh --stop-stage 1
   [ "$status" -eq 1 ]
   has 'another run is at work in exp (process'
+  eventually 60 grep -q 'stage 1 (data): waiting for another run' second.log
+  touch r/go
   wait
   grep -q 'stage 1 (data): waiting for another run that makes exp/data (process' second.log
   grep -q 'everything is up to date' second.log
