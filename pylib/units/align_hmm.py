@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,16 @@ class Mixtures:
     def components(self, features: Floats) -> Floats:
         """Log of weight x density (F, M, C) of each Gaussian, float32; classes come last so that
         what is done over Gaussians runs along the classes."""
-        classes, count, dim = self.means.shape
+        constant, linear, square = self._products
+        out = features @ linear
+        out += np.square(features) @ square
+        out += constant
+        return out.reshape(len(features), self.means.shape[1], self.means.shape[0])
+
+    @cached_property
+    def _products(self) -> tuple[Floats, Floats, Floats]:
+        """What is added (M C,), what features and their squares are multiplied by (D, M C)."""
+        dim = self.means.shape[2]
         precision = 1.0 / self.variances
         with np.errstate(divide="ignore"):
             constant = np.log(self.weights) - 0.5 * (
@@ -76,13 +86,10 @@ class Mixtures:
                 + np.log(self.variances).sum(2)
                 + (self.means**2 * precision).sum(2)
             )
-        constant = np.maximum(constant, -1e10).T.reshape(-1).astype(np.float32)
+        constant = np.maximum(constant, -1e10).T.reshape(-1)
         linear = (self.means * precision).transpose(2, 1, 0).reshape(dim, -1)
         square = (-0.5 * precision).transpose(2, 1, 0).reshape(dim, -1)
-        out = features @ linear.astype(np.float32)
-        out += np.square(features) @ square.astype(np.float32)
-        out += constant
-        return out.reshape(len(features), count, classes)
+        return constant.astype(np.float32), linear.astype(np.float32), square.astype(np.float32)
 
 
 def estimate(
