@@ -165,7 +165,11 @@ class NonFiniteError(RuntimeError):
 def seed_micro(seed: int, index: int, generator: torch.Generator) -> None:
     """Make all randomness of micro-batch `index` a pure function of (seed, index)."""
     first, second = np.random.SeedSequence([seed, index]).generate_state(2, np.uint64)
-    torch.manual_seed(int(first >> np.uint64(1)))
+    # Not torch.manual_seed: for each kind of device that is not in use it formats a stack trace,
+    # which takes as long as a small layer. A GPU in use has been set up before its first batch.
+    torch.default_generator.manual_seed(int(first >> np.uint64(1)))
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(int(first >> np.uint64(1)))
     generator.manual_seed(int(second >> np.uint64(1)))
 
 
