@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -49,6 +50,12 @@ class World:
         self.subwords = folder / "spm.model"
         self.subwords.write_bytes(train_subwords([" ".join(WORDS)] * 5, 40))
 
+    def at(self, folder: Path) -> World:
+        """The same data, with configurations and runs in another folder."""
+        other = copy.copy(self)
+        other.folder = folder
+        return other
+
     def config(self, base: dict, *kinds: str, name: str = "conf.toml", **changes: object) -> Path:
         sections = {k: dict(v) if isinstance(v, dict) else v for k, v in base.items()}
         if base["system"] == "vatlm":
@@ -70,15 +77,27 @@ class World:
         return folder
 
 
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("stock"))
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(stock: World, tmp_path: Path) -> World:
+    """Data that are only read."""
+    return stock.at(tmp_path)
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> World:
+    """Data that a test may change."""
     return World(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
+def pretrained(stock: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
     """A world and a checkpoint of all four kinds."""
-    world = World(tmp_path_factory.mktemp("av"))
+    world = stock.at(tmp_path_factory.mktemp("av"))
     return world, world.go(world.config(VATLM, *KINDS), "vatlm") / LAST
 
 
@@ -128,7 +147,8 @@ def test_a_stop_changes_nothing(
     assert [row["update"] for row in metrics(whole)] == [row["update"] for row in metrics(parts)]
 
 
-def test_other_data_is_another_run(world: World) -> None:
+def test_other_data_is_another_run(own_world: World) -> None:
+    world = own_world
     path = world.config(VATLM, "onlyaudio", optim__updates=2)
     world.go(path, "exp")
     other = make_av_set(world.folder, "oa2", [20, 30, 40], 9, "onlyaudio")
@@ -183,7 +203,8 @@ def test_kinds_need_their_turns(world: World) -> None:
         world.go(path, "exp")
 
 
-def test_units_of_another_kmeans_are_refused(world: World) -> None:
+def test_units_of_another_kmeans_are_refused(own_world: World) -> None:
+    world = own_world
     meta = json.loads((world.onlyaudio / "labels.json").read_text())
     (world.onlyaudio / "labels.json").write_text(json.dumps(meta | {"sha256": "y"}))
     with pytest.raises(UserError, match="same k-means"):
