@@ -4,8 +4,9 @@
 
 load helper
 
-setup() {
-  scratch
+# Made once; each test works on a copy. Paths in it are relative.
+setup_file() {
+  cd "$BATS_FILE_TMPDIR"
   mkdir -p audio data/train
   "$TRIVIUM_PYTHON" - <<'PYTHON'
 import numpy as np, soundfile
@@ -17,6 +18,11 @@ PYTHON
   printf '%s %s\n' a-1 a a-2 a b-1 b c-1 c >data/train/utt2spk
   printf '%s\n' 'a-1 HELLO' 'a-2 A SHIP' 'b-1 THE END' 'c-1 ÄRGER' >data/train/text
   printf '%s\n' 'a a-1 a-2' 'b b-1' 'c c-1' >data/train/spk2utt
+}
+
+setup() {
+  scratch
+  cp -R "$BATS_FILE_TMPDIR/." .
 }
 
 files() { find "$1" -type f -printf '%P ' -exec cksum {} \; | sort; }
