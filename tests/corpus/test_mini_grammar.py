@@ -57,7 +57,7 @@ def perplexities(predictability: float) -> tuple[float, float]:
     """(unigram, bigram) perplexity of new sentences, add-0.1 smoothed bigrams."""
     config = dataclasses.replace(SIZES["full"], predictability=predictability)
     generator, rng = SentenceGenerator(config), random.Random(3)
-    train = [["<s>", *generator.sentence(rng, 10)] for _ in range(12000)]
+    train = [["<s>", *generator.sentence(rng, 10)] for _ in range(4000)]
     test = [["<s>", *generator.sentence(rng, 10)] for _ in range(1000)]
     unigrams = Counter(word for words in train for word in words)
     bigrams = Counter(pair for words in train for pair in zip(words, words[1:], strict=False))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol, TypeVar
 
 from pylib.corpus.mini import words as lists
@@ -89,8 +90,9 @@ def _vocabulary_at(share: float) -> Vocabulary:
     )
 
 
+@cache  # a third of a second, asked for by every speaker's sentences
 def choose_vocabulary(words: int) -> Vocabulary:
-    """The largest vocabulary of at most `words` words."""
+    """The largest vocabulary of at most `words` words. Shared: only to be read."""
     best = _vocabulary_at(0.0)
     for step in range(1, 1001):
         candidate = _vocabulary_at(step / 1000)
