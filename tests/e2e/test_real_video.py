@@ -17,9 +17,9 @@ pytestmark = [
 ]
 
 
-def every_third_clip(corpus: Path, out: Path) -> Path:
+def every_fifth_clip(corpus: Path, out: Path) -> Path:
     """A smaller tree of the same layout: the whole one takes ten minutes."""
-    for clip in sorted(corpus.rglob("*.mp4"))[::3]:
+    for clip in sorted(corpus.rglob("*.mp4"))[::5]:
         folder = out / clip.parent.relative_to(corpus)
         folder.mkdir(parents=True, exist_ok=True)
         for path in (clip, clip.with_suffix(".txt")):
@@ -30,7 +30,7 @@ def every_third_clip(corpus: Path, out: Path) -> Path:
 def test_it_runs_unchanged(tmp_path: Path) -> None:
     """Without the other kinds of data: they are absent, not invented."""
     exp = tmp_path / "exp"
-    corpus = every_third_clip(Path(os.environ["TRIVIUM_REAL"]) / "LRS3", tmp_path / "LRS3")
+    corpus = every_fifth_clip(Path(os.environ["TRIVIUM_REAL"]) / "LRS3", tmp_path / "LRS3")
     options = ("--set-pretrain", "optim.updates=20", "--set-finetune", "optim.updates=20")
     done = Recipe("lrs3", ("--nj", "1")).run(
         "--corpus-dir", str(corpus), "--exp", str(exp), *options
