@@ -89,9 +89,9 @@ dev=${dev_sets[-1]} # checkpoint, LM weight and word score are chosen on it: dev
 if [ "$frontend" = fbank ]; then
   for group in train "$labelled" "${dev_sets[*]} ${test_sets[*]}"; do
     [ "$system/$group" != scratch/train ] || continue
-    # filter banks where the model reads them, MFCCs to cluster
     read -ra names <<<"$group"
     of_sets wav.scp feats.scp "$exp/feats/fbank" "${names[@]/#/$data/}"
+    # filter banks where the model reads them, MFCCs to cluster
     stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
       steps/make_feats.sh "${array[@]}" --kind fbank "${places[@]}"
   done

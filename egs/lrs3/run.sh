@@ -95,8 +95,8 @@ for name in pretrain dev test; do
     "${array[@]}" --every "$every" "$data/$name" "$data/mouth/$name" "$exp/feats/mouth_$name"
 done
 for kind in logfbank mfcc; do
-  # log filter banks for the models, MFCCs to cluster and to align
   of_sets wav.scp "$kind.scp" "$exp/feats/$kind" "$data"/mouth/{test,dev} "${speech[@]}"
+  # log filter banks for the models, MFCCs to cluster and to align
   stage 4 feats --in "${ins[@]}" --out "${outs[@]}" -- \
     steps/make_feats.sh "${array[@]}" --kind "$kind" "${places[@]}"
 done

@@ -90,8 +90,8 @@ else
 fi
 if [ -n "$ssl" ]; then
   stem=hidden$ssl_layer
-  # log-mels or log-spectra, and the normalisation of the training set
   of_sets wav.scp feats.scp "$exp/feats/fbank" "${sets[@]/#/$data/}"
+  # log-mels or log-spectra, and the normalisation of the training set
   stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
     steps/make_feats.sh "${array[@]}" --kind fbank "${places[@]}"
   of_sets feats.scp "$stem.scp" "$exp/feats/$stem" "${sets[@]/#/$data/}"
