@@ -77,7 +77,7 @@ def test_dump_and_read_back(tmp_path: Path) -> None:
 def test_a_data_directory_without_a_place_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         dump_feats.main(["x.pt", "data", "arks", "more"])
-    assert "more: a data directory without a directory for its arks" in capsys.readouterr().err
+    assert "data directories and what is made of them come in pairs" in capsys.readouterr().err
 
 
 def test_identity_of_a_run(tmp_path: Path) -> None:
