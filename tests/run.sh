@@ -40,8 +40,8 @@ unset CMD_BACKEND train_cmd decode_cmd cuda_cmd
 jobs=${jobs:-$("$TRIVIUM_PYTHON" -I -S -c 'import os; print(len(os.sched_getaffinity(0)))')}
 export OMP_NUM_THREADS=1 # processes side by side, one thread each
 work=$(mktemp -d)
-memory=
-trap 'rm -rf "$work" ${memory:+"$memory"}' EXIT
+memory='' beside=''
+trap 'kill ${beside:+"$beside"} 2>/dev/null || true; rm -rf "$work" ${memory:+"$memory"}' EXIT
 # What is put in place is synced first, so that tests on a disk wait for it a third of their time.
 # Where memory is plenty they work there, unless TMPDIR says where.
 if [ -z "${TMPDIR:-}" ] && memory=$(in_memory); then export TMPDIR=$memory; fi
@@ -79,13 +79,21 @@ part() {
 }
 
 # shell_tests: a file a process, the long ones (the last) first; bats itself would need GNU parallel.
-# shellcheck disable=SC2329 # part calls it
 shell_tests() {
   local rc=0
   # shellcheck disable=SC2016 # it is the inner shell that expands
   printf '%s\n' tests/shell/*.bats | tac |
     xargs -d '\n' -n 1 -P "$jobs" bash -c 'bats --tap "$2" >"$1/${2##*/}.tap" 2>&1' - "$work" || rc=$?
   cat "$work"/*.tap
+  return "$rc"
+}
+
+# shellcheck disable=SC2329 # part calls it
+shell_results() {
+  local rc=0
+  wait "$beside" || rc=$?
+  beside=
+  cat "$work/shell"
   return "$rc"
 }
 
@@ -98,17 +106,22 @@ all() {
     [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "$slow" "$only"
   else
     part "rules of the house and linters" "${pytest[@]}" -n "$jobs" -m "not gpu" tests/arch
-    [ "$shell" = false ] || part "shell tests" shell_tests
+    # Half of the time of the shell tests is waiting: they run beside the unit tests.
+    if [ "$shell" = true ]; then
+      shell_tests >"$work/shell" 2>&1 &
+      beside=$!
+    fi
     part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
+    [ "$shell" = false ] || part "shell tests (begun beside the unit tests)" shell_results
     if [ "$fast" = false ]; then
-      local -a places=(tests/e2e) # the recipes first, file by file: they take longest
-      local place
-      for place in tests/*/; do
-        case $place in tests/arch/ | tests/e2e/ | tests/shell/) ;; *) places+=("$place") ;; esac
-      done
+      # Files that have any: to read all of them again takes half a minute. The recipes come first, file
+      # by file: they take longest. One worker more than processors, as recipes wait for what they start.
+      local -a files
+      mapfile -t files < <(grep -l 'mark\.slow' tests/e2e/test_*.py &&
+        grep -rl --include='test_*.py' --exclude-dir=arch --exclude-dir=e2e 'mark\.slow' tests | sort)
       # A worker that is gone ends it: with a new one, the tests of the old one are waited for for ever.
-      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile --no-loadscope-reorder \
-        --max-worker-restart=0 -m "$slow" "${places[@]}"
+      part "slow tests" "${pytest[@]}" -n "$((jobs + 1))" --dist=loadfile --no-loadscope-reorder \
+        --max-worker-restart=0 -m "$slow" "${files[@]}"
       if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
         part "GPU tests" "${pytest[@]}" -m gpu tests
       fi

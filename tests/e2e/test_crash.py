@@ -20,9 +20,9 @@ from tests.e2e.disturb import Bench, refused, small_disk, touch_all
 from tests.e2e.outputs import Watch, compare
 
 ROOT = Path(__file__).resolve().parents[2]
-#: The smoke preset with less audio and fewer updates: the path is the whole one.
+#: The smoke preset with less audio, fewer updates and no probe: the path is the whole one.
 FEWER = (
-    "--nj", "1",
+    "--nj", "1", "--probe", "false",
     "--corpus-set", "train_minutes=1 labelled_minutes=0.6 dev_minutes=0.2 test_minutes=0.2",
     "--set-pretrain", "optim.updates=30 run.save_every=10 run.validate_every=15",
     "--set-finetune", "optim.updates=30 run.save_every=10 run.validate_every=10",

@@ -17,9 +17,9 @@ pytestmark = [
 ]
 
 
-def every_fifth_clip(corpus: Path, out: Path) -> Path:
+def some_clips(corpus: Path, out: Path) -> Path:
     """A smaller tree of the same layout: the whole one takes ten minutes."""
-    for clip in sorted(corpus.rglob("*.mp4"))[::5]:
+    for clip in sorted(corpus.rglob("*.mp4"))[::8]:
         folder = out / clip.parent.relative_to(corpus)
         folder.mkdir(parents=True, exist_ok=True)
         for path in (clip, clip.with_suffix(".txt")):
@@ -30,11 +30,10 @@ def every_fifth_clip(corpus: Path, out: Path) -> Path:
 def test_it_runs_unchanged(tmp_path: Path) -> None:
     """Without the other kinds of data: they are absent, not invented."""
     exp = tmp_path / "exp"
-    corpus = every_fifth_clip(Path(os.environ["TRIVIUM_REAL"]) / "LRS3", tmp_path / "LRS3")
-    options = ("--set-pretrain", "optim.updates=20", "--set-finetune", "optim.updates=20")
-    done = Recipe("lrs3", ("--nj", "1")).run(
-        "--corpus-dir", str(corpus), "--exp", str(exp), *options
-    )
+    corpus = some_clips(Path(os.environ["TRIVIUM_REAL"]) / "LRS3", tmp_path / "LRS3")
+    recipe = Recipe("lrs3", ("--nj", "1", "--corpus-dir", str(corpus), "--exp", str(exp)))
+    few = ("--set-pretrain", "optim.updates=20", "--set-finetune", "optim.updates=20")
+    done = recipe.run("--iteration", "1", *few)
     assert "everything" not in done.stdout
     assert not (exp / "data" / "onlytext").exists()
     found = {(row["decode"], row["n"]) for row in rows(exp) if row["measure"] == "wer"}
