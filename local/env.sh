@@ -117,6 +117,8 @@ make() {
   # Packages that a killed installer left half on disk look installed to pip: put those in again.
   broken=$("$venv/bin/python" -I "$root/local/check_env.py" broken)
   "$venv/bin/python" -I "$root/local/check_env.py" requirements "$root/pyproject.toml" >"$requirements"
+  # The pip that Python 3.11 brings looks at every file of every version for a minute; a later one: 18 s.
+  run_pip install --no-compile -c "$root/constraints.txt" pip
   # Of 7 GB a run imports the least: byte code is left to Python's first import.
   run_pip install --no-compile -r "$requirements" -c "$root/constraints.txt"
   "$venv/bin/python" -I "$root/local/check_env.py" bare "$root/pyproject.toml" >"$bare"

@@ -107,7 +107,7 @@ P
   has "ready $PWD/repo/.venv/bin/python"
   grep -q 'about 7 GB' one
   grep -q 'environment ready' one
-  [ "$(wc -l <count)" -eq 1 ]
+  [ "$(wc -l <count)" -eq 2 ] # pip itself, then the packages
   # Changed pins: once more, silently ready after that.
   echo '# changed' >>repo/constraints.txt
   run env -u TRIVIUM_PYTHON PATH="$PWD/bin:/usr/bin:/bin" bash -c "$go"
