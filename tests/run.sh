@@ -40,8 +40,8 @@ unset CMD_BACKEND train_cmd decode_cmd cuda_cmd
 jobs=${jobs:-$("$TRIVIUM_PYTHON" -I -S -c 'import os; print(len(os.sched_getaffinity(0)))')}
 export OMP_NUM_THREADS=1 # processes side by side, one thread each
 work=$(mktemp -d)
-memory='' beside=''
-trap 'kill ${beside:+"$beside"} 2>/dev/null || true; rm -rf "$work" ${memory:+"$memory"}' EXIT
+memory=
+trap 'rm -rf "$work" ${memory:+"$memory"}' EXIT
 # What is put in place is synced first, so that tests on a disk wait for it a third of their time.
 # Where memory is plenty they work there, unless TMPDIR says where.
 if [ -z "${TMPDIR:-}" ] && memory=$(in_memory); then export TMPDIR=$memory; fi
@@ -79,21 +79,13 @@ part() {
 }
 
 # shell_tests: a file a process, the long ones (the last) first; bats itself would need GNU parallel.
+# shellcheck disable=SC2329 # part calls it
 shell_tests() {
   local rc=0
   # shellcheck disable=SC2016 # it is the inner shell that expands
   printf '%s\n' tests/shell/*.bats | tac |
     xargs -d '\n' -n 1 -P "$jobs" bash -c 'bats --tap "$2" >"$1/${2##*/}.tap" 2>&1' - "$work" || rc=$?
   cat "$work"/*.tap
-  return "$rc"
-}
-
-# shellcheck disable=SC2329 # part calls it
-shell_results() {
-  local rc=0
-  wait "$beside" || rc=$?
-  beside=
-  cat "$work/shell"
   return "$rc"
 }
 
@@ -106,13 +98,8 @@ all() {
     [ "$fast" = true ] || part "slow tests of $only" "${pytest[@]}" -m "$slow" "$only"
   else
     part "rules of the house and linters" "${pytest[@]}" -n "$jobs" -m "not gpu" tests/arch
-    # Half of the time of the shell tests is waiting: they run beside the unit tests.
-    if [ "$shell" = true ]; then
-      shell_tests >"$work/shell" 2>&1 &
-      beside=$!
-    fi
+    [ "$shell" = false ] || part "shell tests" shell_tests
     part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
-    [ "$shell" = false ] || part "shell tests (begun beside the unit tests)" shell_results
     if [ "$fast" = false ]; then
       # Files that have any: to read all of them again takes half a minute. The recipes come first, file
       # by file: they take longest. One worker more than processors, as recipes wait for what they start.
