@@ -102,12 +102,12 @@ all() {
     part "unit tests" "${pytest[@]}" -n "$jobs" -m "not slow and not gpu" tests --ignore=tests/arch
     if [ "$fast" = false ]; then
       # Files that have any: to read all of them again takes half a minute. The recipes come first, file
-      # by file: they take longest. One worker more than processors, as recipes wait for what they start.
+      # by file: they take longest.
       local -a files
       mapfile -t files < <(grep -l 'mark\.slow' tests/e2e/test_*.py &&
         grep -rl --include='test_*.py' --exclude-dir=arch --exclude-dir=e2e 'mark\.slow' tests | sort)
       # A worker that is gone ends it: with a new one, the tests of the old one are waited for for ever.
-      part "slow tests" "${pytest[@]}" -n "$((jobs + 1))" --dist=loadfile --no-loadscope-reorder \
+      part "slow tests" "${pytest[@]}" -n "$jobs" --dist=loadfile --no-loadscope-reorder \
         --max-worker-restart=0 -m "$slow" "${files[@]}"
       if "$TRIVIUM_PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
         part "GPU tests" "${pytest[@]}" -m gpu tests
