@@ -105,9 +105,9 @@ if [ "$system" != scratch ] && { [ "$system" != data2vec ] || ((iteration > 1));
   stage 4 kmeans --in "$data/train/mfcc.scp" --out "$exp/kmeans_it1/centroids.npy" -- \
     steps/train_kmeans.sh --cmd "$decode_cmd" --feats mfcc --cmvn "$cluster_cmvn" --clusters "$clusters" \
     "$data/train" "$exp/kmeans_it1"
+  of_sets mfcc.scp labels.scp '' "$data"/{train,"$dev"}
   # cluster labels at the model's rate, and their quality where phone times are known
-  stage 5 labels --in "$data"/{train,"$dev"}/mfcc.scp "$exp/kmeans_it1/centroids.npy" \
-    --out "$data"/{"$dev",train}/labels.scp -- \
+  stage 5 labels --in "${ins[@]}" "$exp/kmeans_it1/centroids.npy" --out "${outs[@]}" -- \
     steps/dump_labels.sh "${array[@]}" --rate "$label_rate" "$data"/{train,"$dev"} "$exp/kmeans_it1"
   for ((it = 1; it < iteration; it++)); do
     model=$exp/pretrain_${bootstrap}_it${it}_s1 next=it$((it + 1))
