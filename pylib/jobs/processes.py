@@ -32,14 +32,19 @@ def parents() -> dict[int, int]:
     return found
 
 
+def children(of: int) -> list[int]:
+    """Processes that this one has started and that have not ended, in ascending order."""
+    return sorted(pid for pid, parent in parents().items() if parent == of)
+
+
 def tree(top: int) -> list[int]:
     """``top`` and its descendants, children after their parents."""
-    children: dict[int, list[int]] = {}
+    started: dict[int, list[int]] = {}
     for pid, parent in parents().items():
-        children.setdefault(parent, []).append(pid)
+        started.setdefault(parent, []).append(pid)
     found = [top]
     for pid in found:
-        found.extend(sorted(children.get(pid, ())))
+        found.extend(sorted(started.get(pid, ())))
     return found
 
 

@@ -10,22 +10,29 @@ from the job's number, so that no two jobs share one. With --srun, in a job of S
 nodes, srun starts this launcher on each of them.
 
 USR1, a scheduler's warning of a time limit, must reach the trainings and not end torchrun: it is
-ignored from here on, and the training, which wants it, says so for itself. torchrun turns a
+ignored there and passed on to them, who have process groups of their own; a training may be warned
+twice, where the scheduler itself reaches every process. torchrun turns a
 training's code 75 (stopped after a checkpoint) into 1, srun that of the first node into 143, as it
 kills the others; where the training left FILE it is 75 again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from types import FrameType
 from typing import NamedTuple
 
+from pylib.jobs import processes
+
 CHECKPOINTED = 75  # code of a training that stopped after a checkpoint
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class UsageError(Exception):
@@ -117,13 +124,37 @@ def srun(nodes: int, words: list[str]) -> list[str]:
             "--kill-on-bad-exit=1", *words]  # fmt: skip
 
 
-def _watch(line: list[str], marker: str) -> int:
-    """Run torchrun or srun, which take the signals of their process group; their code, or 75."""
+def _tie(warning: signal.Handlers) -> None:
+    """In a child before its program: what USR1 does; TERM when its parent dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    signal.signal(signal.SIGUSR1, warning)
+
+
+def _watch(line: list[str], marker: str, ranks: bool) -> int:
+    """Run torchrun or srun and pass signals on to it; its code, or 75.
+
+    In a group of its own: a signal to the group of this launcher would reach it twice, directly and
+    passed on, and torchrun that is stopped while it stops leaves its trainings behind.
+
+    Args:
+        ranks: USR1 is for the child's children, each in a group of its own, and not for the child.
+    """
     if marker and os.path.exists(marker):  # of a start before: this one has not stopped yet
         os.unlink(marker)
-    child = subprocess.Popen(line)
+    # srun passes USR1 on to its tasks, unless it was told to ignore it.
+    warning = signal.SIG_IGN if ranks else signal.SIG_DFL
+    child = subprocess.Popen(line, process_group=0, preexec_fn=lambda: _tie(warning))
+
+    def warn(number: int, _: FrameType | None) -> None:
+        told = processes.children(child.pid) if ranks else [child.pid]
+        for pid in told:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: child.send_signal(number))
+    signal.signal(signal.SIGUSR1, warn)
     code = child.wait()
     if code and marker and os.path.exists(marker):
         return CHECKPOINTED
@@ -209,13 +240,10 @@ def main(words: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     sys.stdout.flush()
-    if "srun" in launch.flags:  # srun passes USR1 on to its tasks, unless it was told to ignore it
-        signal.signal(signal.SIGUSR1, lambda *_: None)
-        return _watch(line, launch.options["marker"])
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if launch.options["nproc"] == "1" and not several:
         os.execv(line[0], line)
-    return _watch(line, launch.options["marker"])
+    return _watch(line, launch.options["marker"], ranks="srun" not in launch.flags)
 
 
 if __name__ == "__main__":

@@ -94,12 +94,13 @@ def test_the_marker_tells_what_srun_hides(warned: bool, tmp_path: Path) -> None:
     assert process.wait(timeout=30) == (75 if warned else 143)
 
 
-# A training that needs a second to write its checkpoint, and that a second signal ends at once.
+# A training that needs a second to write its checkpoint, and that a second TERM ends at once.
 STOPS = """import os, signal, sys, time
 asked = []
 def note(number, frame):
     asked.append(number)
-    signal.signal(number, signal.SIG_DFL)
+    if number == signal.SIGTERM:
+        signal.signal(number, signal.SIG_DFL)
 for number in (signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, note)
 open("up" + os.environ["RANK"], "w").close()
@@ -126,14 +127,21 @@ def warn(pid: int, number: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("send", "number"),
-    [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (warn, signal.SIGUSR1)],
-    ids=["launcher", "group", "warned"],
+    [
+        (os.kill, signal.SIGTERM),
+        (os.killpg, signal.SIGTERM),
+        (os.killpg, signal.SIGUSR1),
+        (warn, signal.SIGUSR1),
+        (os.killpg, signal.SIGKILL),
+    ],
+    ids=["launcher", "group", "warned", "all-warned", "killed"],
 )
 def test_processes_of_torchrun_get_one_signal(
     send: Callable, number: signal.Signals, tmp_path: Path
 ) -> None:
     """TERM whether it was sent to the launcher, which passes it on, or to its whole group; USR1,
-    of which a scheduler warns every process, ends neither launcher nor torchrun."""
+    of which a scheduler warns a job's group or every process, ends neither launcher nor torchrun; a
+    launcher that is killed leaves no training behind."""
     (tmp_path / "stops.py").write_text(STOPS, encoding="utf-8")
     process = subprocess.Popen(
         [sys.executable, "-S", "-m", "pylib.jobs.torchrun", "--nproc", "2", "--marker",
@@ -145,5 +153,6 @@ def test_processes_of_torchrun_get_one_signal(
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
     send(process.pid, number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 75 and (tmp_path / "preempted").exists(), told.decode()
+    _, told = process.communicate(timeout=60)  # until the last one that could write is gone
+    code = -9 if number == signal.SIGKILL else 75
+    assert process.returncode == code and (tmp_path / "preempted").exists(), told.decode()
