@@ -40,6 +40,7 @@
 
 _lib_stage=             # "stage 4 (kmeans)" while one runs
 _lib_pid=               # its process
+_lib_told=()            # it and what it started, once they were told to stop
 _lib_count=0 _lib_ran=0 # stages asked about, stages run
 _lib_from='' _lib_to=''
 _lib_lock=
@@ -88,17 +89,21 @@ _lib_quote() {
   printf '%s\n' "${line# }"
 }
 
+_lib_processes() { "$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$@"; }
+
 _lib_on_signal() { # _lib_on_signal <name> <code>
-  local pids
+  local i pid
   trap '_lib_kill_now' INT TERM
   if [ -n "$_lib_pid" ]; then
     warn "$1: stopping ${_lib_stage:-process $_lib_pid} (once more to kill it)"
-    read -ra pids < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$_lib_pid") || true
-    kill -TERM ${pids[@]+"${pids[@]}"} 2>/dev/null || true
-    local i
-    for ((i = 0; i < 900; i++)); do
-      kill -0 "$_lib_pid" 2>/dev/null || break
-      sleep 0.1
+    read -ra _lib_told < <(_lib_processes --told "$_lib_pid") || true
+    kill -TERM ${_lib_told[@]+"${_lib_told[@]}"} 2>/dev/null || true
+    # The step itself, a shell, is gone at once: a training that writes its checkpoint is waited for.
+    for pid in ${_lib_told[@]+"${_lib_told[@]}"}; do
+      for ((i = 0; i < 900; i++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+      done
     done
     _lib_kill_now "$2"
   fi
@@ -107,7 +112,7 @@ _lib_on_signal() { # _lib_on_signal <name> <code>
 
 _lib_kill_now() {
   local pids
-  read -ra pids < <("$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$_lib_pid") || true
+  read -ra pids < <(_lib_processes "$_lib_pid" ${_lib_told[@]+"${_lib_told[@]}"}) || true
   kill -KILL ${pids[@]+"${pids[@]}"} 2>/dev/null || true
   trap - INT TERM
   exit "${1:-130}"

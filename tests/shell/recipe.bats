@@ -189,6 +189,24 @@ setup() {
   not_running '^sleep 77'
 }
 
+@test "TERM to the recipe comes to a job once, and its checkpoint is waited for" {
+  cat >local/count.sh <<'J'
+#!/usr/bin/env bash
+"$TRIVIUM_ROOT/local/run.sh" exp/count.log bash -c '
+trap "trap \"exit 1\" TERM; sleep 2; touch checkpoint; exit 75" TERM
+sleep 78 & wait'
+J
+  ./run.sh >first.log 2>&1 &
+  pid=$!
+  eventually 60 running '^sleep 78'
+  kill -TERM "$pid"
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 143 ]
+  [ -e checkpoint ]
+  grep -q '^# Ended (code 75)' exp/count.log
+}
+
 @test "code 75 means: stopped after a checkpoint" {
   sed -i 's/^sleep .*/[ -e second ] || { touch second; exit 75; }/' local/count.sh
   run ./run.sh
