@@ -61,6 +61,9 @@ _trivium_path() {
       bash "$TRIVIUM_ROOT/local/env.sh" make "$want" || return 1
     fi
     TRIVIUM_PYTHON=$own
+    # Images of containers like to forbid byte code: this environment lives on that of its first run,
+    # without which every start of a process that needs torch takes 3 s more.
+    unset PYTHONDONTWRITEBYTECODE
   fi
   export TRIVIUM_PYTHON
   if [[ $TRIVIUM_PYTHON == */* ]]; then

@@ -40,6 +40,18 @@ fake_python() {
   [ "$output" = 3 ]
 }
 
+@test "byte code is written in our environment, as the user likes it in one of his own" {
+  export PYTHONDONTWRITEBYTECODE=1
+  # shellcheck disable=SC2016
+  run bash -c '. repo/path.sh; echo "${PYTHONDONTWRITEBYTECODE:-unset}"'
+  [ "$output" = 1 ]
+  mkdir repo/.venv
+  cat repo/constraints.txt repo/pyproject.toml | cksum | tr -d '\n' >repo/.venv/.stamp
+  # shellcheck disable=SC2016
+  run env -u TRIVIUM_PYTHON bash -c '. repo/path.sh; echo "${PYTHONDONTWRITEBYTECODE:-unset}"'
+  [ "$output" = unset ]
+}
+
 @test "a TRIVIUM_PYTHON that is too old is refused, the shell that sourced it lives on" {
   fake_python old 3.9.2 1
   TRIVIUM_PYTHON=$PWD/bin/old run bash -c '. repo/path.sh; echo "code $?"'
