@@ -39,6 +39,8 @@ def test_nothing_below_a_launcher_is_told() -> None:
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pylib" / "jobs"
         package.mkdir(parents=True)
+        for place in (package.parent, package):  # before the real one, wherever PYTHONPATH has it
+            (place / "__init__.py").touch()
         (package / "own.py").write_text(launcher, encoding="utf-8")
         words = [sys.executable, "-S", "-m", "pylib.jobs.own", *job]
         assert len(_told(words, cwd=folder)) == 1
