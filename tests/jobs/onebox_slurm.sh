@@ -21,10 +21,12 @@ export SLURM_CONF=$folder/slurm.conf
 host=$(hostname -s)
 cores=$(nproc --all) # nproc alone obeys OMP_NUM_THREADS, and tests run with 1
 pids=()
+spool=$(mktemp -d /tmp/slurmd.XXXXXX) # of sockets, whose whole path must be short (108 bytes)
 stop() {
   local i
   for ((i = ${#pids[@]} - 1; i >= 0; i--)); do kill "${pids[i]}" 2>/dev/null || true; done
   wait 2>/dev/null || true
+  rm -rf "$spool"
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
@@ -45,7 +47,7 @@ printf '%s\n' \
   JobAcctGatherType=jobacct_gather/none SelectType=select/cons_tres SelectTypeParameters=CR_Core \
   SchedulerType=sched/backfill AccountingStorageType=accounting_storage/none ReturnToService=2 \
   MinJobAge=30 KillWait=5 SlurmctldPort=16817 "StateSaveLocation=$folder/state" \
-  "SlurmdSpoolDir=$folder/spool.%n" SlurmdParameters=config_overrides \
+  "SlurmdSpoolDir=$spool/%n" SlurmdParameters=config_overrides \
   "SlurmctldPidFile=$folder/ctld.pid" "SlurmdPidFile=$folder/slurmd.%n.pid" \
   "NodeName=n1 $node Port=17001" "NodeName=n2 $node Port=17002" \
   'PartitionName=shared Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP' >"$SLURM_CONF"
