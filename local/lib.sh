@@ -91,8 +91,14 @@ _lib_quote() {
 
 _lib_processes() { "$TRIVIUM_PYTHON" -S -m pylib.jobs.processes "$@"; }
 
+# _lib_lives <pid>: and is no zombie, as what a shell left behind is where the first process reaps none.
+_lib_lives() {
+  kill -0 "$1" 2>/dev/null || return 1
+  [[ $(cat "/proc/$1/stat" 2>/dev/null || true) != *') Z '* ]]
+}
+
 _lib_on_signal() { # _lib_on_signal <name> <code>
-  local i pid
+  local i=0 pid
   trap '_lib_kill_now' INT TERM
   if [ -n "$_lib_pid" ]; then
     warn "$1: stopping ${_lib_stage:-process $_lib_pid} (once more to kill it)"
@@ -100,8 +106,8 @@ _lib_on_signal() { # _lib_on_signal <name> <code>
     kill -TERM ${_lib_told[@]+"${_lib_told[@]}"} 2>/dev/null || true
     # The step itself, a shell, is gone at once: a training that writes its checkpoint is waited for.
     for pid in ${_lib_told[@]+"${_lib_told[@]}"}; do
-      for ((i = 0; i < 900; i++)); do
-        kill -0 "$pid" 2>/dev/null || break
+      for (( ; i < 900; i++)); do # 90 s for all of them
+        _lib_lives "$pid" || break
         sleep 0.1
       done
     done

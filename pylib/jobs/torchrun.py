@@ -11,9 +11,9 @@ nodes, srun starts this launcher on each of them.
 
 USR1, a scheduler's warning of a time limit, must reach the trainings and not end torchrun: it is
 ignored there and passed on to them, who have process groups of their own; a training may be warned
-twice, where the scheduler itself reaches every process. torchrun turns a
-training's code 75 (stopped after a checkpoint) into 1, srun that of the first node into 143, as it
-kills the others; where the training left FILE it is 75 again.
+twice, where the scheduler itself reaches every process. torchrun turns a training's code 75
+(stopped after a checkpoint) into 1, srun that of the first node into 143, as it kills the others;
+where the training left FILE it is 75 again.
 """
 
 from __future__ import annotations

@@ -83,3 +83,14 @@ running() {
 }
 
 not_running() { ! running "$1"; }
+
+# ends_with <code> <signal> <pid>: sends the signal to a background process, which ends with the code.
+ends_with() {
+  local code=0
+  kill -s "$2" "$3"
+  wait "$3" || code=$?
+  [ "$code" -eq "$1" ] || {
+    echo "process $3 ended with code $code after $2, expected $1"
+    return 1
+  }
+}

@@ -182,10 +182,7 @@ setup() {
   ./run.sh --pause 77 >first.log 2>&1 &
   pid=$!
   eventually 60 running '^sleep 77'
-  kill -TERM "$pid"
-  status=0
-  wait "$pid" || status=$?
-  [ "$status" -eq 143 ]
+  ends_with 143 TERM "$pid"
   not_running '^sleep 77'
 }
 
@@ -199,12 +196,23 @@ J
   ./run.sh >first.log 2>&1 &
   pid=$!
   eventually 60 running '^sleep 78'
-  kill -TERM "$pid"
-  status=0
-  wait "$pid" || status=$?
-  [ "$status" -eq 143 ]
+  ends_with 143 TERM "$pid"
   [ -e checkpoint ]
   grep -q '^# Ended (code 75)' exp/count.log
+}
+
+@test "a zombie that nobody reaps is not waited for" {
+  bash -c 'sleep 0 & echo $! >zombie; exec sleep 79' 3>&- &
+  pid=$!
+  eventually 60 test -s zombie
+  # shellcheck disable=SC2016
+  in_lib() { bash -c '. "$TRIVIUM_FIXTURE_ROOT/path.sh"; . "$TRIVIUM_FIXTURE_ROOT/local/lib.sh"; _lib_lives "$1" || exit 3' - "$1"; }
+  eventually 60 grep -q '^State:.Z' "/proc/$(<zombie)/status"
+  run in_lib "$(<zombie)"
+  [ "$status" -eq 3 ]
+  run in_lib "$pid"
+  [ "$status" -eq 0 ]
+  kill "$pid"
 }
 
 @test "code 75 means: stopped after a checkpoint" {

@@ -95,10 +95,7 @@ setup() {
   run "$EACH" --seeds 1 r/run.sh
   [ "$status" -eq 1 ]
   has 'another run_each.sh is at work in r/exp'
-  kill -TERM "$pid"
-  status=0
-  wait "$pid" || status=$?
-  [ "$status" -eq 143 ]
+  ends_with 143 TERM "$pid"
   not_running '^sleep 66'
 }
 

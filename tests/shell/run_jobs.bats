@@ -154,10 +154,7 @@ J
   "$RUN" JOB=1:2 log/x.JOB.log bash -c 'sleep 71 & sleep 72' >out 2>&1 &
   pid=$!
   eventually 60 running '^sleep 72'
-  kill -TERM "$pid"
-  status=0
-  wait "$pid" || status=$?
-  [ "$status" -eq 143 ]
+  ends_with 143 TERM "$pid"
   not_running '^sleep 7[12]'
   grep -q '^# Ended (code 130' log/x.1.log
 }
@@ -184,10 +181,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$RUN" JOB=1:2 log/x.JOB.log sleep 73 >out 2>&1 &
   pid=$!
   eventually 60 running '^sleep 73'
-  kill -INT "$pid"
-  status=0
-  wait "$pid" || status=$?
-  [ "$status" -eq 130 ]
+  ends_with 130 INT "$pid"
   not_running '^sleep 73'
 }
 
@@ -264,10 +258,7 @@ P
   "$RUN" log/outer.log "$RUN" log/inner.log "$TRIVIUM_PYTHON" -S train.py &
   pid=$!
   eventually 60 test -e ready
-  kill -USR1 "$pid"
-  status=0
-  wait "$pid" || status=$?
-  [ "$status" -eq 75 ]
+  ends_with 75 USR1 "$pid"
   grep -qx warned log/inner.log
   grep -q '^# Ended (code 75)' log/outer.log
 }
