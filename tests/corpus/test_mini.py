@@ -230,7 +230,7 @@ def test_killed_and_made_again(corpus: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "corpus"
     command = [sys.executable, "-m", "pylib.bin.make_mini_corpus", "--nj", "1", "--set", values]
     process = subprocess.Popen([*command, str(target)], start_new_session=True)
-    for _ in range(2000):
+    for _ in range(20_000):
         if list(tmp_path.glob("out/.corpus.tmp-*/*/*/*/*.flac")):
             break
         time.sleep(0.005)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +65,3 @@ def test_points_fit_the_mean_face(clips: list[list[np.ndarray]], finder: DlibLan
         assert not moved.any()
         off = apply(matrices, track.points) - (FACE.points - np.array(FACE.mouth) + 47.5)
         assert np.abs(off.mean(0)).max() < 5  # one person is not the mean of all
-
-
-def test_at_least_four_times_real_time(
-    clips: list[list[np.ndarray]], finder: DlibLandmarks
-) -> None:
-    start = time.process_time()
-    for clip in clips:
-        cut_mouth(clip, finder, FACE, MouthConfig())
-    spent = time.process_time() - start
-    assert sum(map(len, clips)) / 25 > 4 * spent

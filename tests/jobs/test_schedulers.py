@@ -103,10 +103,8 @@ def test_refused_jobs_say_so(site: Site, back_end: str) -> None:
     [("cancelled", 130, "CANCELLED"), ("out_of_memory", 137, "OUT_OF_MEMORY")],
 )
 def test_a_killed_task_is_named_by_its_state(site: Site, mode: str, number: int, word: str) -> None:
-    start = time.monotonic()
     code, told = site.run("slurm", "JOB=1:2", "log/x.JOB.log", "sleep", "1.5", mode=mode)
     assert code == 1 and word in told
-    assert time.monotonic() - start < 20
     end = logfile.end(str(site.folder / "log/x.1.log"))
     assert end is not None and end.code == number
     assert logfile.end(str(site.folder / "log/x.2.log")).code == 0
@@ -140,7 +138,7 @@ def test_jobs_that_wait_say_why(site: Site, back_end: str) -> None:
     why = {"slurm": "Resources", "sge": "Job 100 cannot run: no free slots"}[back_end]
     assert process.stderr.readline().endswith(f" s, 2 wait: {why}\n")
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
 
 @BOTH
@@ -169,12 +167,12 @@ def test_a_scheduler_that_does_not_answer_delays_nothing(site: Site, mode: str) 
 def test_a_signal_cancels_everything(site: Site, back_end: str) -> None:
     job = 'echo "$BASHPID" >own.new.JOB; mv own.new.JOB own.JOB; exec sleep 60'
     process = site.start(back_end, "JOB=1:2", "log/x.JOB.log", "bash", "-c", job)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(list(site.folder.glob("own.[12]"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert (site.folder / "state" / "cancelled").exists()
     for job in (1, 2):
@@ -186,12 +184,12 @@ def test_a_signal_cancels_everything(site: Site, back_end: str) -> None:
 def test_a_job_ended_at_its_limit_by_grid_engine_says_so(site: Site) -> None:
     """Its USR2 comes a moment before or after the task's own clock."""
     process = site.start("sge", "--time", "0:04", "log/x.log", "touch", "ready", ";", "sleep", "60")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (site.folder / "ready").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     end = logfile.end(str(site.folder / "log" / "x.log"))
     assert end is not None and end.code == 124
 
@@ -205,7 +203,7 @@ def test_a_warned_job_is_requeued_and_its_log_goes_on(site: Site) -> None:
     )
     words = ["--time", "1:00", "log/x.log", sys.executable, "-c", job]
     process = site.start("slurm", *words)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (site.folder / "ready").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -217,7 +215,7 @@ def test_a_warned_job_is_requeued_and_its_log_goes_on(site: Site) -> None:
     assert (site.folder / "state" / "requeued").read_text() == "requeue 100\n"
     assert logfile.end(str(site.folder / "log/x.log")) is None
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert "--signal=B:USR1@120" in site.submitted()[0]
 
 
@@ -333,12 +331,12 @@ def test_the_site_says_how_ssh_is_called(hosts: Site) -> None:
 
 def test_a_signal_ends_jobs_on_other_machines(hosts: Site) -> None:
     process = hosts.start("ssh", "JOB=1:2", "log/x.JOB.log", "sleep", "60")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(list(hosts.folder.glob("log/x.*.log"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=40)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     ends = [logfile.end(str(hosts.folder / f"log/x.{job}.log")) for job in (1, 2)]
     assert all(end is not None and end.code == 130 for end in ends)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pylib.corpus.errors import UserError
 from tests.mutations.case import HERE, Reader
 
@@ -28,8 +30,8 @@ def _hang() -> None:
 
 def _eat() -> None:
     held = []
-    while True:
-        held.append(bytearray(1 << 26))
+    while True:  # untouched: the kernel takes longer to hand out pages than to refuse addresses
+        held.append(np.empty(1 << 26, np.uint8))
 
 
 def _half() -> None:

@@ -121,7 +121,13 @@ J
 
 @test "--max-jobs-run limits what runs at once; nj is the number of shards" {
   cat >job.sh <<'J'
-mkdir -p now; touch now/$1; ls now | wc -l; sleep 0.2; rm now/$1
+mkdir -p now; touch now/$1
+for _ in {1..600}; do # until two have met, then long enough for a third to come
+  [ ! -e now/1 ] || [ ! -e now/2 ] || touch met
+  [ ! -e met ] || break
+  sleep 0.1
+done
+sleep 0.2; ls now | wc -l; sleep 0.2; rm now/$1
 J
   "$RUN" --max-jobs-run 2 JOB=1:6 log/x.JOB.log bash job.sh JOB
   [ "$(cat log/x.*.log | grep -x '[0-9]*' | sort -n | tail -n 1)" -eq 2 ]
@@ -146,7 +152,8 @@ J
   CUDA_VISIBLE_DEVICES='' run "$RUN" --gpu 1 log/x.log true
   [ "$status" -eq 2 ]
   has 'this machine has 0 GPUs'
-  CUDA_VISIBLE_DEVICES=4,7 "$RUN" --gpu 1 JOB=1:2 log/g.JOB.log bash -c 'echo gpu $CUDA_VISIBLE_DEVICES; sleep 0.3'
+  CUDA_VISIBLE_DEVICES=4,7 "$RUN" --gpu 1 JOB=1:2 log/g.JOB.log bash -c \
+    'echo gpu $CUDA_VISIBLE_DEVICES; touch up.$1; for _ in {1..600}; do [ ! -e up.$((3 - $1)) ] || break; sleep 0.1; done' - JOB
   [ "$(cat log/g.*.log | grep '^gpu' | sort | xargs)" = 'gpu 4 gpu 7' ]
 }
 
