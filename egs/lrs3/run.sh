@@ -59,6 +59,7 @@ every=       # frames between two face detections
 analyse=     # what each layer and modality knows of phones (needs phone times)
 # end of options
 . "$TRIVIUM_ROOT/local/preset.sh"
+. local/choices.sh
 for system in $systems; do
   case $system in vatlm | avhubert | scratch) ;; *) usage_error "no system $system: vatlm, avhubert or scratch" ;; esac
 done
@@ -67,11 +68,6 @@ recipe_begin
 array=(--cmd "$decode_cmd" --nj "$nj")
 train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
   --threads "$threads" --preset "$preset")
-nth() { # nth <n> <words>: the n-th word, or the last one
-  local -a words
-  read -ra words <<<"$2"
-  echo "${words[$(($1 < ${#words[@]} ? $1 : ${#words[@]})) - 1]}"
-}
 corpus=${corpus_dir:-$data/local/corpus/lrs3} corpus_name=LRS3
 if [ -z "$corpus_dir" ]; then
   made=$data/local/corpus corpus_name="built-in $corpus_size"
@@ -100,6 +96,9 @@ for kind in logfbank mfcc; do
   stage 4 feats --in "${ins[@]}" --out "${outs[@]}" -- \
     steps/make_feats.sh "${array[@]}" --kind "$kind" "${places[@]}"
 done
+# The whole test set is heard and scored, also where no mouth was found.
+stage 4 feats --in "$data/test/wav.scp" --out "$data/test/logfbank.scp" -- steps/make_feats.sh "${array[@]}" \
+  --kind logfbank "$data/test" "$exp/feats/logfbank_whole_test"
 stage 4 feats --in "$data/labelled/utt2spk" "$data/mouth/pretrain/logfbank.scp" \
   --out "$data/mouth/labelled/logfbank.scp" -- \
   local/take_labelled.sh "$data/labelled" "$data/mouth/pretrain" "$data/mouth/labelled"
@@ -171,8 +170,7 @@ for system in $systems; do
     tuned=$exp/finetune_${system}_it${iteration}_${labelled}_${streams}_s$seed modalities=$streams name=$system
     [ "$streams" != all ] || modalities="av a v"
     [ "$streams" = all ] || name=${system}_$streams
-    config=conf/seq2seq_$preset.toml
-    [ ! -f "conf/seq2seq_${preset}_$streams.toml" ] || config=conf/seq2seq_${preset}_$streams.toml
+    config=$(chosen "seq2seq_$preset" "$streams" "$labelled" "${vox:+vox}")
     [ "$system" != scratch ] || config="conf/scratch_$preset.toml $config"
     # fine-tuning on the labelled set
     stage 11 finetune --in "$data/mouth/labelled/text" "$exp/subwords/spm.model" "${init[@]:1}" \
@@ -180,10 +178,11 @@ for system in $systems; do
       "${init[@]}" --set "av_data.subwords=$exp/subwords/spm.model av_data.noise=$data/noise $set_finetune" \
       "$data/mouth/labelled" "$data/mouth/dev" "$tuned"
     # length penalty and CTC weight chosen on dev; every modality in every condition, WER and CER
-    stage 12 decode --in "$tuned/checkpoint_best.pt" "$data/noise/noise.json" "$data/mouth/test/mouth.scp" \
-      --out "$tuned/decode_test_${modalities%% *}/scoring" -- local/recognise.sh "${array[@]}" --beam "$beam" \
-      --modalities "$modalities" --conditions "$conditions" --noise "$data/noise" "$tuned/checkpoint_best.pt" \
-      "$data/mouth/dev" "$data/mouth/test" "$tuned"
+    stage 12 decode --in "$tuned/checkpoint_best.pt" "$data/noise/noise.json" "$data/test/logfbank.scp" \
+      "$data/mouth/test/mouth.scp" --out "$tuned/decode_test_${modalities%% *}/scoring" -- \
+      local/recognise.sh "${array[@]}" --beam "$beam" \
+      --modalities "$modalities" --conditions "$conditions" --noise "$data/noise" \
+      --pictures "$data/mouth/test" "$tuned/checkpoint_best.pt" "$data/mouth/dev" "$data/test" "$tuned"
   done
   [ "$system" != scratch ] && [ "$analyse" = true ] && [ -z "$corpus_dir" ] || continue
   # phones in every layer, and the modalities in one space

@@ -22,7 +22,8 @@ def tri_stage(
     """Learning rate after `update` of `updates` updates (0 = before the first).
 
     phases: shares of warm-up, hold and decay. From init_scale * lr linearly to lr, held, then
-    exponentially to final_scale * lr.
+    exponentially to final_scale * lr, which the updates that the shares leave over keep (as in
+    fairseq). Without a decay the rate stays at lr.
     """
     warmup, hold, decay = (round(updates * share) for share in phases)
     if update < warmup:

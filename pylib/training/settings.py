@@ -70,8 +70,9 @@ class OptimConfig:
     eps: float = 1e-6  # `adam_eps`
     weight_decay: float = 0.01  # decoupled, on all parameters (`weight_decay`)
     clip_norm: float = 0.0  # gradient norm is clipped to this; 0 = not clipped (`clip_norm`)
-    # tri_stage: linear warm-up, hold, exponential decay. linear: linear warm-up, linear decay to
-    # 0 (`polynomial_decay` with power 1).
+    # tri_stage: linear warm-up, hold, exponential decay; updates that the three shares leave over
+    # run at the last rate. linear: linear warm-up, linear decay to 0 (`polynomial_decay` with
+    # power 1).
     schedule: Literal["tri_stage", "linear"] = "tri_stage"
     warmup: float = 0.03  # share of the updates that warm up (`phase_ratio[0]`, `warmup_updates`)
     hold: float = 0.9  # share held at the peak, tri_stage only (`phase_ratio[1]`)
@@ -89,10 +90,9 @@ class OptimConfig:
         positive(self, "final_scale")
         if any(not 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), got {list(self.betas)}")
-        if self.schedule == "tri_stage" and abs(self.warmup + self.hold + self.decay - 1) > 1e-6:
-            raise ValueError(
-                f"warmup + hold + decay must be 1, is {self.warmup + self.hold + self.decay:g}"
-            )
+        shares = self.warmup + self.hold + self.decay
+        if self.schedule == "tri_stage" and shares > 1 + 1e-6:
+            raise ValueError(f"warmup + hold + decay must be at most 1, is {shares:g}")
         if self.schedule == "linear" and self.warmup > 1:
             raise ValueError(f"warmup is a share of the updates (0..1), got {self.warmup:g}")
 

@@ -112,7 +112,7 @@ def test_unknown_section(tmp_path: Path) -> None:
         ("[optim]\nbetas = [0.9]\n", "expected a list of 2 values"),
         ("[optim]\nbetas = 0.9\n", "expected a list"),
         ("[model]\nfrontend = 3\n", "expected a string"),
-        ("[optim]\nwarmup = 0.5\n", "warmup + hold + decay must be 1"),
+        ("[optim]\nwarmup = 0.5\n", "warmup + hold + decay must be at most 1"),
         ("[optim]\nlr = -1.0\n", "lr must be above 0"),
         ("[data]\nmax_seconds = 300.0\n", "max_seconds exceeds batch_seconds"),
         ("[model]\nheads = 7\n", "heads"),

@@ -9,6 +9,8 @@ from pylib.training.settings import OptimConfig
 
 PRETRAIN = OptimConfig()  # the defaults are MT4SSL Base
 FINETUNE = OptimConfig(lr=5e-5, warmup=0.1, hold=0.4, decay=0.5, final_scale=0.05, updates=20_000)
+# VATLM's fine-tuning on 30 h: 15 k of warm-up, 20 k of decay, and 15 k at 0.05 of the peak.
+TAIL = OptimConfig(lr=1e-3, warmup=0.3, hold=0.0, decay=0.4, final_scale=0.05, updates=50_000)
 HUBERT = OptimConfig(schedule="linear", warmup=0.08, updates=400_000)
 
 
@@ -27,6 +29,14 @@ HUBERT = OptimConfig(schedule="linear", warmup=0.08, updates=400_000)
         (FINETUNE, 10_000, 5e-5),
         (FINETUNE, 15_000, 1.118e-5),
         (FINETUNE, 20_000, 2.5e-6),
+        (TAIL, 0, 1e-5),
+        (TAIL, 14_999, 1e-3 * (0.01 + 0.99 * 14_999 / 15_000)),
+        (TAIL, 15_000, 1e-3),
+        (TAIL, 25_000, 1e-3 * 0.05**0.5),
+        (TAIL, 34_999, 1e-3 * 0.05 ** (19_999 / 20_000)),
+        (TAIL, 35_000, 5e-5),
+        (TAIL, 35_001, 5e-5),
+        (TAIL, 50_000, 5e-5),
         (HUBERT, 16_000, 2.5e-4),
         (HUBERT, 32_000, 5e-4),
         (HUBERT, 216_000, 2.5e-4),

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Sourced by run.sh: which word of an option, and which file of settings, goes with a training.
+set -euo pipefail
+
+# nth <n> <words>: the n-th word, or the last one.
+nth() {
+  local -a words
+  read -ra words <<<"$2"
+  echo "${words[$(($1 < ${#words[@]} ? $1 : ${#words[@]})) - 1]}"
+}
+
+# chosen <name> <part>...: conf/<name>.toml, or the file whose name goes on with those of the parts,
+# in this order, with which there is one: seq2seq_base, v, 433h -> conf/seq2seq_base_v_433h.toml,
+# but seq2seq_base, av, 433h -> conf/seq2seq_base_433h.toml.
+chosen() {
+  local file=conf/$1 part
+  for part in "${@:2}"; do
+    [ -z "$part" ] || [ ! -f "${file}_$part.toml" ] || file+=_$part
+  done
+  echo "$file.toml"
+}
