@@ -3,7 +3,8 @@
 # Turns pictures and sound into words: one <out-dir>/decode_<set>[_<noise>_<snr>]_<modality>/ with
 # hyp and decode.json for each condition and modality (av both, a sound, v pictures), for
 # steps/score_wer.sh. Pictures go through the model once for all of them; v is decoded once, clean.
-# No utterance is left out.
+# No utterance is left out: with --pictures those that have none there are read from sound alone (av),
+# or have no hypothesis and count as deleted (v); decode.json lists them.
 # e.g.: steps/decode_av.sh --conditions "clean babble:0" --noise data/noise \
 #         --tuned exp/ft/tuned.json exp/ft/checkpoint_best.pt data/test exp/ft
 set -euo pipefail
@@ -13,6 +14,7 @@ nj=1                # jobs
 cmd=local/run.sh    # how to run jobs, Kaldi's grammar
 modalities="av a v" # what the model may use: av, a, v
 conditions=clean    # clean, or <category>:<SNR in dB> such as babble:-5; several with blanks
+pictures=           # data directory of steps/make_mouth.sh, if another; it may lack utterances
 noise=              # directory of noise, for conditions other than clean
 method=beam         # beam, or greedy (CTC's best path)
 tuned=              # tuned.json of steps/tune_av.sh: search options chosen on a development set
@@ -32,7 +34,7 @@ checkpoint=$1 data=$2 out=$3
 read -ra cmd_words <<<"$cmd"
 work=(--modalities "$modalities" --conditions "$conditions" --method "$method" --seed "$seed"
   --batch-seconds "$batch_seconds" --device "$device")
-for option in "noise=$noise" "tuned=$tuned" "beam=$beam" "length-penalty=$length_penalty" \
+for option in "noise=$noise" "pictures=$pictures" "tuned=$tuned" "beam=$beam" "length-penalty=$length_penalty" \
   "ctc-weight=$ctc_weight" "threshold=$threshold"; do
   [ -z "${option#*=}" ] || work+=("--$option")
 done

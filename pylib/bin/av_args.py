@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylib.corpus.errors import UserError
 from pylib.corpus.jsonfile import read_object
+from pylib.corpus.tables import names_some, read_table, table_path
 
 if TYPE_CHECKING:
     from pylib.decoding.attention_search import SearchOptions
@@ -92,8 +94,10 @@ def open_sources(args: argparse.Namespace) -> DecodeInputs:
         if not args.noise:
             raise UserError(f"--conditions {args.conditions}: --noise is needed")
         noise = NoiseSet(args.noise, "test", noisy)
-    readers = {name: AVReader(args.data, [name]) for name in sorted(streams)}
-    sources = Sources(readers.get("audio"), readers.get("video"), noise, args.seed)
+    places = {"audio": args.data, "video": getattr(args, "pictures", None) or args.data}
+    readers = {name: AVReader(places[name], [name]) for name in sorted(streams)}
+    unseen = _unseen(args.data, readers["video"].utts) if "video" in readers else frozenset()
+    sources = Sources(readers.get("audio"), readers.get("video"), noise, args.seed, unseen)
     return DecodeInputs(
         model=model,  # type: ignore[arg-type]
         sources=sources,
@@ -103,6 +107,22 @@ def open_sources(args: argparse.Namespace) -> DecodeInputs:
         pieces=subwords_of(payload, args.checkpoint).pieces,
         payload=payload,
     )
+
+
+def _unseen(data: str, seen: Collection[str]) -> frozenset[str]:
+    """Utterances of a data directory that are not among those with pictures.
+
+    Raises:
+        UserError: pictures of utterances that are not of the set.
+    """
+    utts = read_table(table_path(data, "utt2spk"), fields=2)
+    foreign = set(seen) - utts.keys()
+    if foreign:
+        raise UserError(
+            f"--pictures: has {names_some(foreign)}, {data} has not: give the directory that "
+            "steps/make_mouth.sh made of it"
+        )
+    return frozenset(utts.keys() - set(seen))
 
 
 def options_for(

@@ -20,6 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint")
     parser.add_argument("data", help="data directory: which utterances")
     parser.add_argument("out", type=Path, help="gets decode_<set>[_<noise>_<snr>]_<modality>/")
+    parser.add_argument("--pictures", help="data directory of the mouths, where it is another")
     parser.add_argument("--modalities", default="av a v", help="some of av, a, v")
     parser.add_argument("--conditions", default="clean", help="clean, <noise>:<SNR> ...")
     parser.add_argument("--noise", default="", help="directory of noise, for other than clean")
@@ -35,15 +36,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _decode(args: argparse.Namespace, inputs: DecodeInputs, shard: int, shards: int) -> int:
     """Decode every shards-th batch in all variants."""
-    from pylib.decoding.av_decode import decode_batch, usable_and_empty
-    from pylib.decoding.logprobs import plan_batches
+    from pylib.decoding.av_decode import batches_of, decode_batch, usable_and_empty
     from pylib.decoding.search import write_part
 
     started = time.monotonic()
     usable, empty = usable_and_empty(inputs.sources.frames)
-    batches = plan_batches(usable, int(args.batch_seconds * 25))[shard - 1 :: shards]
+    unseen = inputs.sources.unseen
+    batches = batches_of(usable, unseen, int(args.batch_seconds * 25))[shard - 1 :: shards]
     found: dict[Variant, dict[str, str]] = {
-        v: dict.fromkeys(empty if shard == 1 else [], "") for v in inputs.variants
+        v: {u: "" for u in empty if shard == 1 and not (v.modality == "v" and u in unseen)}
+        for v in inputs.variants
     }
     for number, batch in enumerate(batches, 1):
         made = decode_batch(
@@ -97,6 +99,8 @@ def _record_of_variant(
         "options": inputs.options[variant.modality].as_dict() if beam else None,
         "tuned": inputs.tuned.get(variant.modality) if beam else None,
         "noise": noise,
+        # av reads them from sound alone; of v all their words count as deleted.
+        "no_pictures": sorted(inputs.sources.unseen) if variant.modality != "a" else [],
     }
 
 
@@ -119,16 +123,21 @@ def _merge(args: argparse.Namespace, shards: int) -> int:
     utts = sorted(read_table(table_path(args.data, "utt2spk"), fields=2))
     for variant in variants:
         directory = args.out / variant.name(name)
-        merged, seconds = join_parts(directory, shards, utts)
-        counts = {"utterances": len(merged), "empty": sum(not t for t in merged.values())}
-        record = part_record(directory, shards) | counts
+        record = part_record(directory, shards)
+        unseen = set(record["no_pictures"])
+        readable = [u for u in utts if variant.modality != "v" or u not in unseen]
+        merged, seconds = join_parts(directory, shards, readable)
+        record |= {"utterances": len(merged), "empty": sum(not t for t in merged.values())}
         write_table(directory / "hyp", dict(sorted(merged.items())))
         write_json(directory / "decode.json", record)
         remove_parts(directory, shards)
         print(
-            f"{directory}/hyp: {len(merged)} utterances ({counts['empty']} empty), "
+            f"{directory}/hyp: {len(merged)} utterances ({record['empty']} empty), "
             f"{seconds:.1f} s for all variants"
         )
+        if unseen:
+            how = "no hypothesis" if variant.modality == "v" else "decoded from sound alone"
+            print(f"{directory}: {len(unseen)} of {len(utts)} have no mouth: {how}")
     return 0
 
 

@@ -57,6 +57,12 @@ def main(argv: list[str]) -> int:
         print(summary_lines(score, label), end="")
         print(f"95 % interval [ {content['low']:.2f}, {content['high']:.2f} ]")
         missing = score.missing
+    # Lips cannot be read where no mouth was found: told by the decoding, and no fault of it.
+    unseen = origin.settings.get("no_pictures") or []
+    if unseen:
+        how = "all their words counted as deleted" if missing else "read from sound alone"
+        print(f"{len(unseen)} of {len(data.text)} clips have no mouth ({how}): {' '.join(unseen)}")
+    missing = sorted(set(missing) - set(unseen))
     if missing:
         listed = "\n".join(f"  {utt}" for utt in missing)
         print(

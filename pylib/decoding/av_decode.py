@@ -16,6 +16,7 @@ from torch import Tensor
 from pylib.corpus.errors import UserError
 from pylib.decoding.attention_search import Hypothesis, SearchOptions, Symbols, search
 from pylib.decoding.greedy import collapse
+from pylib.decoding.logprobs import plan_batches
 from pylib.decoding.variants import MODALITIES, Variant
 from pylib.features.noise import Condition, NoiseSet
 from pylib.nn.av_encoder import Streams
@@ -49,12 +50,15 @@ class Sources:
         audio, video: readers of that stream; None where no modality asks for it.
         noise: None where all is clean.
         seed: which noise.
+        unseen: utterances that `video` does not have: sound and lips are their sound alone, and
+            lips alone give nothing.
     """
 
     audio: Reader | None
     video: Reader | None
     noise: NoiseSet | None = None
     seed: int = 1
+    unseen: frozenset[str] = frozenset()
 
     @property
     def frames(self) -> dict[str, int]:
@@ -98,8 +102,21 @@ def encode(
     variants: Sequence[Variant],
     device: str = "cpu",
 ) -> Iterator[tuple[Variant, Tensor, Streams]]:
-    """Encoder output (B, T, D) of a batch in every variant, by condition."""
-    asked = {name for variant in variants for name in MODALITIES[variant.modality]}
+    """Encoder output (B, T, D) of a batch in every variant, by condition.
+
+    A batch of utterances without pictures is read from sound alone, the video absent; variants
+    without sound are left out then.
+
+    Raises:
+        ValueError: some of the batch have pictures, some have not.
+    """
+    unseen = sources.unseen.intersection(utts)
+    if unseen and len(unseen) < len(utts):
+        raise ValueError(f"{min(unseen)} has no pictures, others of its batch have")
+    streams_of = {name: set(parts) - ({"video"} if unseen else set())
+                  for name, parts in MODALITIES.items()}  # fmt: skip
+    variants = [variant for variant in variants if streams_of[variant.modality]]
+    asked = {name for variant in variants for name in streams_of[variant.modality]}
     video = None
     if "video" in asked:
         assert sources.video is not None
@@ -108,10 +125,10 @@ def encode(
     for condition in dict.fromkeys(v.condition for v in variants):
         mine = [v for v in variants if v.condition == condition]
         audio = None
-        if any("audio" in MODALITIES[v.modality] for v in mine):
+        if any("audio" in streams_of[v.modality] for v in mine):
             audio = _audio(model, sources, utts, condition, device)
         for variant in mine:
-            parts: Collection[str] = MODALITIES[variant.modality]
+            parts: Collection[str] = streams_of[variant.modality]
             base = audio if "audio" in parts else video
             assert base is not None
             streams = base
@@ -167,7 +184,7 @@ def decode_batch(
     method: str = "beam",
     device: str = "cpu",
 ) -> dict[Variant, dict[str, str]]:
-    """Variant -> utterance -> words of one batch.
+    """Variant -> utterance -> words of one batch; see `encode` for one without pictures.
 
     Args:
         options: modality -> how to search.
@@ -185,6 +202,15 @@ def decode_batch(
             for utt, hypotheses in zip(utts, found, strict=True)
         }
     return made
+
+
+def batches_of(
+    frames: Mapping[str, int], unseen: Collection[str], batch_frames: int
+) -> list[list[str]]:
+    """Batches of utterances with pictures, as if there were no others; then of those without."""
+    seen = {utt: count for utt, count in frames.items() if utt not in unseen}
+    heard = {utt: count for utt, count in frames.items() if utt in unseen}
+    return [*plan_batches(seen, batch_frames), *plan_batches(heard, batch_frames)]
 
 
 def usable_and_empty(frames: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:

@@ -119,6 +119,7 @@ def decode_settings(found: Collected) -> list[dict[str, Any]]:
                 "lm": lm.get("made_by") and f"order {lm.get('order')} ({lm['made_by']})",
                 "empty": settings.get("empty", 0),
                 "missing": details["missing"],
+                "unseen": settings.get("no_pictures") or [],
                 "sentences": details["sentences"],
                 "errors": details["errors"],
                 "interval_over": details["interval"]["over"],

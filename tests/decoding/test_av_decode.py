@@ -15,6 +15,7 @@ import torch
 from pylib.bin import decode_av, score_wer, tune_av
 from pylib.bin.av_args import read_tuned
 from pylib.corpus.errors import UserError
+from pylib.corpus.layout import Contents
 from pylib.corpus.tables import read_table, write_table
 from pylib.decoding import av_tune
 from pylib.decoding.attention_search import Hypothesis, SearchOptions
@@ -157,6 +158,62 @@ def test_directories_and_records(world: World) -> None:
         assert (record["noise"] is None) == ("babble" not in name)
         if record["noise"]:
             assert record["noise"]["seed"] == 7 and record["condition"] == "babble:-5"
+
+
+def without_mouths(world: World, name: str, lost: list[str]) -> Path:
+    """The mouths of the test set less those of some clips, as steps/make_mouth.sh leaves them."""
+    folder = world.folder / name / "test"
+    contents = Contents.load(world.test)
+    kept = contents.select([utt for utt in contents.utt2spk if utt not in lost])
+    folder.mkdir(parents=True)
+    kept.write(folder)
+    return folder
+
+
+def test_clips_without_a_mouth_are_heard_and_counted(world: World) -> None:
+    utts = sorted(read_table(world.test / "utt2spk"))
+    lost = utts[2:4]
+    mouths = without_mouths(world, "two_lost", lost)
+    options = ["--conditions", "clean babble:0", "--noise", str(world.noise), "--beam", "3",
+               "--modalities", "av v a"]  # fmt: skip
+    whole = world.decode("ft/whole", *options)
+    out = world.decode("ft/lost", *options, "--pictures", str(mouths))
+    for name in ("test_av", "test_babble_0_av", "test_a", "test_babble_0_a", "test_v"):
+        hyps, before = (read_table(x / f"decode_{name}" / "hyp") for x in (out, whole))
+        record = json.loads((out / f"decode_{name}" / "decode.json").read_text(encoding="utf-8"))
+        assert set(hyps) == (set(utts) - set(lost) if name == "test_v" else set(utts))
+        assert record["no_pictures"] == ([] if name.endswith("_a") else lost)
+        # The others are read as if no clip were lost, those that were as sound alone is.
+        assert all(hyps[utt] == before[utt] for utt in set(hyps) - set(lost))
+        if name.endswith("_av"):
+            heard = read_table(out / f"decode_{name[:-3]}_a" / "hyp")
+            assert all(hyps[utt] == heard[utt] for utt in lost)
+
+
+def test_clips_without_a_mouth_are_in_every_score(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    utts = sorted(read_table(world.test / "utt2spk"))
+    out = world.decode(
+        "ft", "--beam", "2", "--pictures", str(without_mouths(world, "one_lost", utts[:1]))
+    )
+    words = sum(len(text.split()) for text in read_table(world.test / "text").values())
+    for name in ("av", "v", "a"):
+        assert score_wer.main([str(world.test), str(out / f"decode_test_{name}")]) == 0
+        score = json.loads((out / f"decode_test_{name}/scoring/wer.json").read_text("utf-8"))
+        assert score["n"] == words and score["details"]["sentences"] == len(utts)
+        assert score["details"]["missing"] == (utts[:1] if name == "v" else [])
+        assert ("1 of 7 clips have no mouth" in capsys.readouterr().out) == (name != "a")
+    # A hypothesis that is missing for another reason is an error as before.
+    folder = out / "decode_test_v"
+    hyps = read_table(folder / "hyp")
+    write_table(folder / "hyp", {utt: hyps[utt] for utt in utts[2:]})
+    assert score_wer.main([str(world.test), str(folder)]) == 1
+
+
+def test_pictures_of_another_set_are_refused(world: World) -> None:
+    with pytest.raises(UserError, match="--pictures: has"):
+        world.decode("x", "--modalities", "v", "--pictures", str(world.dev))
 
 
 def test_greedy_reads_the_best_path(world: World) -> None:

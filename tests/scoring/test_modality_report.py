@@ -266,3 +266,18 @@ def test_tables_are_text_in_every_form() -> None:
     table = modality_sections(rows)[0].tables[0]
     assert text_table(table).splitlines()[0] == "WER, % ↓"
     assert markdown_table(table).splitlines()[0] == "| system | seeds | test av | test a |"
+
+
+def test_clips_without_a_mouth_are_counted_in_the_report(scored) -> None:
+    lost = sorted(TEXT)[:2]
+    hyps = {utt: text for utt, text in TEXT.items() if utt not in lost}
+    folder = scored.decoded("vatlm", "test", hyps, "v")
+    settings = json.loads((folder / "decode.json").read_text(encoding="utf-8"))
+    write_json(folder / "decode.json", settings | {"no_pictures": lost})
+    assert score_wer.main(["data/test", str(folder)]) == 0
+    report.main([*LRS3, "exp", "report"])
+    assert "2 missing, 2 of 12 clips have no mouth |" in Path("report/RESULTS.md").read_text(
+        "utf-8"
+    )
+    page = Path("report/index.html").read_text(encoding="utf-8")
+    assert f'title="{" ".join(lost)}">2 of 12 clips have no mouth' in page
