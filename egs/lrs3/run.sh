@@ -122,9 +122,11 @@ stage 6 units --in "${ins[@]}" "$exp/kmeans_it1/centroids.npy" --out "${outs[@]}
 suffix=''
 for ((it = 1; it < iteration; it++)); do
   model=$exp/pretrain_avhubert_it${it}_s1 next=it$((it + 1))
+  config=$(chosen "avhubert_$preset" "${vox:+vox}")
+  config+=" $(chosen "bootstrap_$preset" "${vox:+vox}" "it$((it > 1 ? 2 : 1))")"
   # AV-HuBERT of the iterations before, whose features the next one clusters
   stage 7 bootstrap --in "$data/mouth/pretrain$suffix/labels.scp" --out "$model/checkpoint_last.pt" -- \
-    "${train[@]}" --seed 1 --config "conf/avhubert_$preset.toml conf/bootstrap_$preset.toml" --system-name avhubert \
+    "${train[@]}" --seed 1 --config "$config" --system-name avhubert \
     --set "units.clusters=$(nth "$it" "$clusters") $set_pretrain" "$data/mouth/pretrain$suffix" \
     "$data/mouth/dev$suffix" "$model"
   suffix=_$next outs=()
@@ -161,7 +163,7 @@ for system in $systems; do
     for word in $given; do [ ! -e "${word#*=}" ] || inputs+=("${word#*=}/labels.scp"); done
     # pre-training
     stage 10 pretrain --in "${inputs[@]}" --out "$model/checkpoint_last.pt" -- "${train[@]}" --seed "$seed" \
-      --config "conf/${system}_$preset.toml" --system-name "$system" \
+      --config "$(chosen "${system}_$preset" "${vox:+vox}")" --system-name "$system" \
       --set "units.clusters=$(nth "$iteration" "$clusters") $given" "$data/mouth/pretrain$suffix" \
       "$data/mouth/dev$suffix" "$model"
     init=(--init "$model/checkpoint_last.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -79,6 +80,95 @@ def test_fine_tuning_has_the_published_settings(case: tuple[str, ...]) -> None:
         0.5,
     )
     assert config.run.best_metric == "accuracy"
+
+
+# Pieces of the name -> rate, warm-up, updates, GPUs, masking, audio and video share and length of
+# masks, dropout of modalities and of the audio among them, shares of the kinds of data.
+MASKS = ("input", 0.8, 10, 0.3)
+VATLM = {
+    "base": (5e-4, 32_000, 400_000, 32, *MASKS, 10, 0.5, 0.5, (0.08, 0.1, 0.15, 0.15)),
+    "base vox": (2e-3, 64_000, 400_000, 32, *MASKS, 10, 0.5, 0.5, (0.13, 0.15, 0.32, 0.3)),
+    "large vox": (2e-3, 48_000, 600_000, 64, *MASKS, 5, 0.5, 0.5, (0.13, 0.15, 0.32, 0.3)),
+}
+AVHUBERT = {
+    "base": (5e-4, 32_000, 400_000, 32, *MASKS, 5, 0.5, 0.5),
+    "base vox": (2e-3, 64_000, 800_000, 32, *MASKS, 5, 0.5, 0.5),
+    "large vox": (2e-3, 48_000, 600_000, 64, *MASKS, 5, 0.5, 0.5),
+}
+FUSED = ("feature", 0.8, 10, 0.8, 10)
+BOOTSTRAP = {
+    ("base", 1): (5e-4, 32_000, 400_000, 32, *FUSED, 0.0, 0.5),
+    ("base", 2): (5e-4, 32_000, 400_000, 32, *FUSED, 0.0, 0.5),
+    ("base", 4): (5e-4, 32_000, 400_000, 32, *FUSED, 0.0, 0.5),
+    ("base vox", 1): (2e-3, 64_000, 800_000, 32, *FUSED, 0.0, 0.5),
+    ("base vox", 2): (2e-3, 64_000, 800_000, 32, *FUSED, 0.5, 0.5),
+    ("base vox", 4): (2e-3, 64_000, 800_000, 32, *FUSED, 0.5, 0.5),
+    ("large vox", 1): (2e-3, 64_000, 800_000, 32, *FUSED, 0.0, 0.5),
+    ("large vox", 2): (2e-3, 64_000, 800_000, 32, *FUSED, 0.5, 0.5),
+    ("large vox", 4): (2e-3, 64_000, 800_000, 32, *FUSED, 0.5, 0.5),
+}
+
+
+def pretraining(config: TrainConfig, kinds: int) -> tuple[object, ...]:
+    """A row of the tables above, of settings that train `kinds` kinds of data in an update."""
+    optim, mask = config.optim, config.av_mask
+    assert (optim.schedule, optim.betas, optim.eps) == ("linear", (0.9, 0.98), 1e-6)
+    assert (optim.weight_decay, optim.clip_norm) == (0.01, 10.0)
+    assert config.av_model.feature_grad_mult == 0.1
+    masks = (mask.audio_prob, mask.audio_length, mask.video_prob, mask.video_length)
+    return (
+        optim.lr, round(optim.warmup * optim.updates), optim.updates, optim.micro_batches // kinds,
+        config.av_model.masking, *masks, mask.modality_dropout, mask.audio_dropout,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VATLM)
+def test_vatlm_has_the_published_settings(case: str) -> None:
+    preset, *parts = case.split()
+    config = load_config(RECIPE / chosen(f"vatlm_{preset}", *parts)).config
+    assert (*pretraining(config, 4), config.mixture.dist) == VATLM[case]
+    assert config.av_data.batch_seconds == 120.0  # 3,000 frames of each kind
+    assert config.units.unmasked_weight == 0.0
+
+
+@pytest.mark.parametrize("case", AVHUBERT)
+def test_avhubert_has_the_published_settings(case: str) -> None:
+    preset, *parts = case.split()
+    config = load_config(RECIPE / chosen(f"avhubert_{preset}", *parts)).config
+    assert pretraining(config, 1) == AVHUBERT[case]
+    assert config.av_data.batch_seconds == 40.0  # 1,000 frames
+    assert config.units.unmasked_weight == (1.0 if preset == "large" else 0.0)
+
+
+def plan(*options: str) -> list[list[str]]:
+    """Words of the trainings that run.sh would start."""
+    done = subprocess.run(
+        ["bash", RECIPE / "run.sh", "--dry-run", "--corpus-dir", "/data/LRS3", *options],
+        capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith("steps/train.sh ")]
+    return [shlex.split(line) for line in lines]
+
+
+def after(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+@pytest.mark.parametrize("corpus", ["base", "base vox", "large vox"])
+def test_run_takes_the_settings_of_the_corpora_and_the_iteration(corpus: str) -> None:
+    preset, *vox = corpus.split()
+    options = ["--vox", "/data/vox"] if vox else []
+    trainings = plan("--preset", preset, "--labelled", "433h", *options)
+    files = {words[-1]: after(words, "--config").split() for words in trainings}
+    for it in (1, 2, 3, 4):
+        config = load_config([RECIPE / f for f in files[f"exp/pretrain_avhubert_it{it}_s1"]]).config
+        assert pretraining(config, 1) == BOOTSTRAP[corpus, min(it, 2) if it < 4 else 4]
+        assert (config.av_model.layers, config.av_model.dim) == (12, 768)
+        assert config.units.unmasked_weight == 0.0
+    assert files["exp/pretrain_vatlm_it5_s1"] == [chosen(f"vatlm_{preset}", *vox)]
+    for streams in ("av", "v"):
+        name = chosen(f"seq2seq_{preset}", streams, "433h", *vox)
+        assert files[f"exp/finetune_vatlm_it5_433h_{streams}_s1"] == [name]
 
 
 @pytest.mark.parametrize("preset", ["base", "large"])
