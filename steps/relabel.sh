@@ -20,9 +20,11 @@ rate=50          # labels a second: the next model's frame rate; 25 for audio-vi
 modality=auto    # streams that an audio-visual model reads; auto = audio and video that are there
 device=cpu       # cpu, cuda or auto
 gpu=0            # GPUs asked for each job
+keep_feats=true  # keep the features when the labels are made; they take 3 kB a frame of a base model
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -ge 3 ] || usage
+case $keep_feats in true | false) ;; *) usage_error "--keep-feats $keep_feats: true or false" ;; esac
 [ -n "$suffix" ] || usage_error "--suffix must not be empty: it names the copies"
 
 checkpoint=$1 kmeans=$2
@@ -37,7 +39,8 @@ places=()
 for data in "$@"; do
   # What an earlier run of this step made is made again; it needs no backup.
   rm -f "$data$suffix/$feats".{scp,json} "$data$suffix"/labels.{scp,json}
-  "$steps/copy_data_dir.sh" "$data" "$data$suffix"
+  # Clips without a transcript, such as VoxCeleb2's, are labelled too: text is not looked at here.
+  "$steps/copy_data_dir.sh" --validate-opts="--allow-empty-text" "$data" "$data$suffix"
   places+=("$data$suffix" "$kmeans/feats/$(basename "$data")")
 done
 "$steps/dump_feats.sh" "${array[@]}" --layer "$layer" --device "$device" --gpu "$gpu" \
@@ -45,3 +48,9 @@ done
 "$steps/train_kmeans.sh" --cmd "$cmd" --feats "$feats" --clusters "$clusters" --seed "$seed" \
   --fraction "$fraction" "$train" "$kmeans"
 "$steps/dump_labels.sh" "${array[@]}" --rate "$rate" "${@/%/$suffix}" "$kmeans"
+[ "$keep_feats" = false ] || exit 0
+for data in "$@"; do
+  # The scp first: none may point to arks that are gone. Logs stay.
+  rm -f "$data$suffix/$feats".{scp,json}
+  rm -rf "$kmeans/feats/$(basename "$data")/$feats".*.n*
+done

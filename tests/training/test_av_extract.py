@@ -11,6 +11,7 @@ import torch
 
 from pylib.bin import dump_feats
 from pylib.corpus.errors import UserError
+from pylib.corpus.tables import read_table
 from pylib.features.reader import FeatureReader
 from pylib.training import checkpoint
 from pylib.training.av_extract import AVLayerExtractor, open_extractor
@@ -98,6 +99,30 @@ def test_models_of_speech_are_told_apart(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--modality a.*leave it out"):
         open_extractor(speech, data, modality="a")
     assert isinstance(open_extractor(speech, data), LayerExtractor)
+
+
+def test_clips_without_words_are_labelled_and_features_go_if_asked(
+    model: Path, tmp_path: Path
+) -> None:
+    """As VoxCeleb2's are: the copies allow an empty transcript."""
+    data = make_av_set(tmp_path, "train", [12, 30, 9, 25], 1)
+    text = read_table(data / "text")
+    silent = min(text)
+    lines = [f"{utt} {'' if utt == silent else words}" for utt, words in sorted(text.items())]
+    (data / "text").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = subprocess.run(
+        [ROOT / "steps/relabel.sh", "--nj", "1", "--layer", "1", "--clusters", "20", "--rate", "25",
+         "--keep-feats", "false", model, tmp_path / "km", data],
+        capture_output=True, text=True, timeout=300, cwd=ROOT, env=process_env(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    copy = data.with_name("train_it2")
+    labels, streams = LabelReader(copy), AVReader(copy, ("audio",))
+    assert silent in streams.utts
+    for utt in streams.utts:
+        labels.read(utt, streams.frames[utt])
+    assert not list(copy.glob("hidden*")) and not list((tmp_path / "km").rglob("hidden*"))
+    assert list((tmp_path / "km/feats").rglob("*.log"))
 
 
 @pytest.mark.slow
