@@ -11,12 +11,14 @@ nj=1              # jobs
 cmd=local/run.sh  # how to run jobs, Kaldi's grammar
 batch_seconds=160 # padded audio a batch
 device=cpu        # cpu, cuda or cuda:N
+gpu=0             # GPUs asked for each job
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 . "$TRIVIUM_ROOT/local/shards.sh"
 [ $# -ge 3 ] && [ $(($# % 2)) -eq 1 ] || usage
 
 read -ra cmd_words <<<"$cmd"
+[ "$gpu" -eq 0 ] || cmd_words+=(--gpu "$gpu")
 for ((i = 3; i <= $#; i += 2)); do
   mkdir -p "${!i}/log"
   rm -f "${!i}/logprobs".{json,scp}

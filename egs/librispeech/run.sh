@@ -7,7 +7,8 @@
 #
 #   bash run.sh --system scratch                    the baseline beside it
 #   bash run.sh --preset small --exp exp/small      the comparison on one machine
-#   bash run.sh --preset base --corpus-dir /data/LibriSpeech --split 10h --ngpu 8 --dry-run
+#   bash run.sh --preset base --dry-run             the papers' configuration: the plan for 960 h
+#   bash run.sh --preset base --corpus-dir /data/LibriSpeech --split 10h --ngpu 8
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../path.sh"
 
@@ -16,23 +17,25 @@ preset=mini             # smoke, mini, small, base or large: conf/preset_<preset
 system=mt4ssl           # mt4ssl, hubert, data2vec, offte, or scratch (fine-tuning from random weights)
 iteration=1             # label iteration: 1 = clusters of MFCCs, n = clusters of iteration n-1's model
 seed=1                  # seed of initial weights, batch order and masks
-corpus_dir=             # the real LibriSpeech tree in its published layout; empty: the built-in corpus is made
+corpus_dir=             # the real LibriSpeech tree in its published layout; empty: the built-in corpus is made (base, large: needed)
 corpus_seed=1           # seed of the built-in corpus
-download=false          # first fetch LibriSpeech's open parts, lists and LM into --corpus-dir
+download=false          # first fetch LibriSpeech's open parts, lists, LM and lexicon into --corpus-dir
 librilight=             # Libri-Light's librispeech_finetuning directory; empty: splits are drawn by a fixed seed
 split=                  # labelled split: 10m, 1h, 10h, 100h or 960h
-lm=                     # a ready LM (ARPA, may be gzipped, or KenLM binary); empty: made of the LM text
+lm=                     # a ready LM (ARPA, may be gzipped, or KenLM binary); empty: the fetched one, or made of the LM text
 lexicon=                # words of the ready LM, e.g. librispeech-lexicon.txt; empty: the LM text's words
 exp=exp                 # directory of everything an experiment makes
 data=                   # directory of data directories; empty: data, or <exp>/data for another --exp
 results=                # also write the table of results to this file, e.g. RESULTS.md
+set_bootstrap=          # settings to override of the models whose features later iterations cluster
 set_pretrain=           # settings of pre-training to override, e.g. "optim.lr=3e-4 run.precision=fp32"
 set_finetune=           # settings of fine-tuning to override
+tuning=                 # system whose published fine-tuning is followed; empty: that of --system
 nj=2                    # shards of parallel stages
 nproc=1                 # processes of a training on CPU
 threads=2               # CPU threads of a training process
 ngpu=0                  # GPUs of a machine for training, one process each
-num_nodes=1             # machines of a training
+num_nodes=1             # machines of a pre-training; fine-tuning takes one (its updates are small)
 cmd_backend=            # where local/run.sh runs jobs: local, slurm, sge, ssh; empty: CMD_BACKEND, or local
 train_cmd=local/run.sh  # how to run a training, Kaldi's grammar
 decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
@@ -50,6 +53,7 @@ clusters=      # k-means clusters of iteration 1
 clusters_next= # k-means clusters of later iterations
 cluster_cmvn=  # normalisation of MFCCs before clustering: none, utterance or speaker
 cluster_layer= # layer whose features later iterations cluster
+fraction=      # share of the utterances that later iterations' k-means is fitted to
 label_rate=    # labels a second: the model's frame rate
 frontend=      # waveform, or fbank: filter banks are made for all sets
 bootstrap=     # system that makes the features of later iterations
@@ -60,11 +64,11 @@ probe=         # measure every layer: phone probe and PNMI (needs phone times)
 case $system in mt4ssl | hubert | data2vec | offte | scratch) ;; *) usage_error "no system $system" ;; esac
 recipe_begin
 
-corpus=${corpus_dir:-$data/local/corpus} corpus_name=LibriSpeech
-[ -n "$corpus_dir" ] || corpus_name="built-in $corpus_size"
-train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
-  --threads "$threads" --preset "$preset")
-array=(--cmd "$decode_cmd" --nj "$nj")
+. local/choices.sh
+
+train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --threads "$threads" --preset "$preset")
+array=(--cmd "$decode_cmd" --nj "$nj") on_gpu=()
+[ "$ngpu" -eq 0 ] || on_gpu=(--device cuda --gpu 1)
 
 if [ -z "$corpus_dir" ]; then
   # the built-in corpus, or the open parts of LibriSpeech
@@ -97,7 +101,7 @@ if [ "$frontend" = fbank ]; then
   done
 fi
 suffix='' pretrained=()
-if [ "$system" != scratch ] && { [ "$system" != data2vec ] || ((iteration > 1)); }; then
+if [ "$system" != scratch ] && [ "$system" != data2vec ]; then # data2vec has no labels
   of_sets wav.scp mfcc.scp "$exp/feats/mfcc" "$data"/{train,"$dev"}
   stage 3 feats --in "${ins[@]}" --out "${outs[@]}" -- \
     steps/make_feats.sh "${array[@]}" --kind mfcc "${places[@]}"
@@ -109,18 +113,24 @@ if [ "$system" != scratch ] && { [ "$system" != data2vec ] || ((iteration > 1));
   # cluster labels at the model's rate, and their quality where phone times are known
   stage 5 labels --in "${ins[@]}" "$exp/kmeans_it1/centroids.npy" --out "${outs[@]}" -- \
     steps/dump_labels.sh "${array[@]}" --rate "$label_rate" "$data"/{train,"$dev"} "$exp/kmeans_it1"
+  stage 5 labels --in "$data/$dev/labels.scp" --out "$exp/kmeans_it1/quality_units.json" -- \
+    steps/measure_units.sh --system "kmeans it1" "$data/$dev" "$exp/kmeans_it1/quality_units.json"
   for ((it = 1; it < iteration; it++)); do
     model=$exp/pretrain_${bootstrap}_it${it}_s1 next=it$((it + 1))
     # models whose features later iterations cluster: one for all seeds
     stage 6 bootstrap --in "$data/train$suffix/labels.scp" --out "$model/checkpoint_last.pt" -- \
-      "${train[@]}" --seed 1 --config "conf/${bootstrap}_$preset.toml" --system-name "$bootstrap" \
-      --set "targets.clusters=$clusters $set_pretrain" "$data/train$suffix" "$data/$dev$suffix" "$model"
+      "${train[@]}" --num-nodes "$num_nodes" --seed 1 --config "$(config_of "$bootstrap" "$it")" \
+      --system-name "$bootstrap" --set "targets.clusters=$clusters $set_bootstrap" \
+      "$data/train$suffix" "$data/$dev$suffix" "$model"
     clusters=$clusters_next suffix=_$next
     # k-means and labels of those features
     stage 7 relabel --in "$model/checkpoint_last.pt" --out "$data/train$suffix/labels.scp" \
       "$data/$dev$suffix/labels.scp" -- \
-      steps/relabel.sh "${array[@]}" --layer "$cluster_layer" --clusters "$clusters" --rate "$label_rate" \
-      --suffix "$suffix" "$model/checkpoint_last.pt" "$exp/kmeans_$next" "$data/train" "$data/$dev"
+      steps/relabel.sh "${array[@]}" ${on_gpu[@]+"${on_gpu[@]}"} --layer "$cluster_layer" --clusters "$clusters" \
+      --fraction "$fraction" --rate "$label_rate" --keep-feats false --suffix "$suffix" "$model/checkpoint_last.pt" \
+      "$exp/kmeans_$next" "$data/train" "$data/$dev"
+    stage 7 relabel --in "$data/$dev$suffix/labels.scp" --out "$exp/kmeans_$next/quality_units.json" -- \
+      steps/measure_units.sh --system "kmeans $next" "$data/$dev$suffix" "$exp/kmeans_$next/quality_units.json"
   done
 fi
 if [ "$system" != scratch ]; then
@@ -129,18 +139,15 @@ if [ "$system" != scratch ]; then
   [ "$system" = data2vec ] || inputs+=("$data/train$suffix/labels.scp" "$data/$dev$suffix/labels.scp")
   # pre-training
   stage 8 pretrain --in "${inputs[@]}" --out "$model/checkpoint_last.pt" -- \
-    "${train[@]}" --seed "$seed" --config "conf/${system}_$preset.toml" --system-name "$system" \
-    --set "targets.clusters=$clusters $set_pretrain" "$data/train$suffix" "$data/$dev$suffix" "$model"
+    "${train[@]}" --num-nodes "$num_nodes" --seed "$seed" --config "$(config_of "$system" "$iteration")" \
+    --system-name "$system" --set "targets.clusters=$clusters $set_pretrain" "$data/train$suffix" "$data/$dev$suffix" "$model"
   pretrained=(--init "$model/checkpoint_last.pt")
 fi
 
 tuned=$exp/finetune_${system}_it${iteration}_${split}_s$seed
-config=conf/ctc_${preset}_$split.toml
-[ -f "$config" ] || config=conf/ctc_$preset.toml
-[ "$system" != scratch ] || [ ! -f "conf/scratch_$preset.toml" ] || config=conf/scratch_$preset.toml
 # CTC fine-tuning on the labelled split
 stage 9 finetune --in "$data/$labelled/text" "${pretrained[@]:1}" --out "$tuned/checkpoint_best.pt" -- \
-  "${train[@]}" --seed "$seed" --config "$config" --system-name "$system" "${pretrained[@]}" \
+  "${train[@]}" --seed "$seed" --config "$(ctc_config)" --system-name "$system" "${pretrained[@]}" \
   --set "$set_finetune" "$data/$labelled" "$data/$dev" "$tuned"
 
 # letter lexicon and 4-gram language model
@@ -158,7 +165,7 @@ for name in "$dev" "${dev_sets[@]}" "${test_sets[@]}"; do
 done
 # log-probabilities, LM weight and word score chosen on dev, greedy and beam search
 stage 11 decode --in "$tuned/checkpoint_best.pt" "${ins[@]}" --out "${outs[@]}" -- \
-  steps/dump_logprobs.sh "${array[@]}" "$tuned/checkpoint_best.pt" "${places[@]}"
+  steps/dump_logprobs.sh "${array[@]}" ${on_gpu[@]+"${on_gpu[@]}"} "$tuned/checkpoint_best.pt" "${places[@]}"
 for name in "${reported[@]}"; do
   logprobs=$tuned/logprobs_$name
   stage 11 decode --in "$logprobs" --out "$tuned/decode_${name}_greedy/hyp" -- \

@@ -22,6 +22,7 @@ from pylib.decoding.ngram import BOS, EOS, UNK, encode_text, estimate, perplexit
 
 FORMAT = "trivium.lm/1"
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
+_PYTHON_WORDS = 30e6  # of a text for `estimate` unasked: about 9 GB
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,19 @@ def _lmplz(text: Path, out: Path, order: int, memory: str) -> None:
             raise UserError(f"lmplz on {text}: exit {process.returncode}: {tail}")
 
 
+def _check_fits(text: Path) -> None:
+    """Refuse a text of more than about `_PYTHON_WORDS` words, by its size."""
+    with open(text, "rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    words = text.stat().st_size * (3 if packed else 1) / 6
+    if words > _PYTHON_WORDS:
+        raise UserError(
+            f"{text}: about {words / 1e6:.0f} million words, which take about "
+            f"{words / 1e6 * 0.3:.0f} GB here: give a ready model (--lm, --given), put lmplz on "
+            "PATH, or say --tool python"
+        )
+
+
 class _Utf8Writer:
     """Text in, UTF-8 bytes out (copyfileobj from a text stream into a pipe)."""
 
@@ -127,6 +141,8 @@ def make_lm(
     text, directory = Path(text), Path(lm_dir)
     if not text.is_file():
         raise UserError(f"{text}: no such text: check the path")
+    if tool == "auto" and not use_lmplz:
+        _check_fits(text)
     directory.mkdir(parents=True, exist_ok=True)
     arpa = directory / "lm.arpa"
     source: dict[str, Any] = {"text": os.fspath(text), "sha256": sha256_file(text)}

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylib.corpus.errors import UserError
+from pylib.decoding import lm_dir
 from pylib.decoding.arpa import arpa_counts, read_arpa
 from pylib.decoding.lm_dir import (
     arpa_vocabulary,
@@ -234,6 +235,17 @@ def test_broken_arpa_files_are_refused(tmp_path):
     (tmp_path / "lm" / "lm.json").unlink()
     with pytest.raises(UserError, match="run steps/make_lm.sh"):
         read_lm_info(tmp_path / "lm")
+
+
+def test_a_text_too_large_for_memory_is_refused(tmp_path, monkeypatch):
+    """LibriSpeech's LM text would take hundreds of gigabytes: by its size, unless asked for."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(lm_dir, "_PYTHON_WORDS", 1000)
+    (tmp_path / "text").write_text("a few words here\n" * 500, encoding="utf-8")
+    with pytest.raises(UserError, match=r"text: about 0 million words.*--given"):
+        make_lm(tmp_path / "text", tmp_path / "lm", 2)
+    assert not (tmp_path / "lm").exists()
+    assert make_lm(tmp_path / "text", tmp_path / "lm", 2, "python").made_by == "python"
 
 
 @pytest.mark.skipif(shutil.which("lmplz") is None, reason="lmplz is not on PATH")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def test_report_has_a_row_for_every_set_and_decoding(smoke: Path) -> None:
             for decode in ("greedy", "lm"):
                 row = rates[name, measure, decode]
                 assert row["n"] > 0 and row["low"] <= row["value"] <= row["high"]
+    units = {r["measure"] for r in summary["results"] if r["system"] == "kmeans it1"}
+    assert {"pnmi", "phone_purity", "cluster_purity"} <= units
     assert (smoke / "report" / "index.html").stat().st_size > 10_000
 
 
@@ -66,7 +67,7 @@ def test_another_configuration_is_refused_in_one_line(smoke: Path) -> None:
 
 def test_second_iteration_labels_with_the_first_ones_model(smoke: Path) -> None:
     """HuBERT on MFCC clusters, MT4SSL on clusters of its features; iteration 1 stays done."""
-    few = ("--set-pretrain", "optim.updates=20")
+    few = ("--set-pretrain", "optim.updates=20", "--set-bootstrap", "optim.updates=20")
     done = run("--exp", str(smoke), "--iteration", "2", "--stop-stage", "pretrain", *few)
     assert "stage 7 (relabel): done" in done.stdout
     [model] = smoke.glob("pretrain_mt4ssl_it2_*")
@@ -78,17 +79,3 @@ def test_second_iteration_labels_with_the_first_ones_model(smoke: Path) -> None:
     assert first["rate"] == second["rate"] == 25
     assert first["sha256"] != second["sha256"]
     assert "everything is up to date" in run("--exp", str(smoke)).stdout
-
-
-def test_full_scale_plan_prints_torchrun_lines() -> None:
-    done = subprocess.run(
-        ["bash", str(RECIPE.script), "--preset", "base", "--dry-run", "--ngpu", "8",
-         "--iteration", "2", "--corpus-dir", "/data/LibriSpeech", "--split", "960h",
-         "--exp", "exp_plan"],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    trainings = [line for line in done.stdout.splitlines() if "torch.distributed.run" in line]
-    assert len(trainings) == 3  # HuBERT for the labels, MT4SSL, CTC
-    assert all("--nproc-per-node=8" in line for line in trainings)
-    assert not (RECIPE.script.parent / "exp_plan").exists()

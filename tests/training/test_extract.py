@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pylib.bin import dump_feats
+from pylib.corpus import atomic
 from pylib.corpus.errors import UserError
 from pylib.features.reader import FeatureReader
 from pylib.training import checkpoint
@@ -72,6 +73,19 @@ def test_dump_and_read_back(tmp_path: Path) -> None:
         assert [*reader.utts] == model.utts
         for utt in reader.utts:
             np.testing.assert_array_equal(reader.read(utt), model.read(utt, 1))
+
+
+def test_a_full_disk_is_told_before_the_first_ark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_set(tmp_path, "one", [2.0, 3.0], 1)
+    path = tiny(tmp_path / "exp", "fbank")
+    wanted = []
+    monkeypatch.setattr(atomic, "require_free_space", lambda place, need: wanted.append(need))
+    assert dump_feats.main(["--layer", "1", str(path), str(data), str(tmp_path / "arks")]) == 0
+    reader = FeatureReader(data, "hidden1")
+    written = sum(reader.read(utt).nbytes for utt in reader.utts)
+    assert written <= wanted[0] < 1.2 * written
 
 
 def test_a_data_directory_without_a_place_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
