@@ -20,6 +20,7 @@ from pylib.corpus.tables import read_table
 from pylib.corpus.validate import validate
 from pylib.corpus.video import read_audio
 from pylib.corpus.video_tables import read_clips
+from pylib.units.pronounce import Pronouncer, read_lexicon
 from tests.corpus.videos import rotate_by_metadata
 from tests.egs.lrs3_trees import FaceTree, excluded, module, prepare, talk
 
@@ -224,6 +225,57 @@ def test_tedlium(tree: FaceTree, tmp_path: Path) -> None:
     assert validate(data / "audiotext", FULL).defects == []
     with pytest.raises(UserError, match="holds no train/stm"):
         prepare(tree.root, data, "--tedlium", str(tree.root))
+
+
+def test_what_nobody_can_say_is_left_out(tree: FaceTree, tmp_path: Path) -> None:
+    """Lone marks go and are counted; utterances with a word that has no phones go whole."""
+    tree.clip("trainval/spk0/60000").with_suffix(".txt").write_text(
+        "Text: A -- B ' {NS}\n", "utf-8"
+    )
+    tree.clip("trainval/spk0/60001").with_suffix(".txt").write_text("Text: -- '\n", "utf-8")
+    listed = tmp_path / "valid.txt"
+    listed.write_text("spk1/50001\n", "utf-8")
+    data = tmp_path / "data"
+    summary = prepare(tree.root, data, "--valid-list", str(listed))
+    assert DataDir.load(data / "labelled").text["spk0-60000"] == "A B"
+    assert excluded(data) == {"spk0-60001": "no-text"}
+    assert summary["dropped_tokens"] == {"--": 2, "'": 2}
+    ted = tmp_path / "ted" / "legacy"
+    talk(ted / "train", "Ann_2010", [
+        "0.00 2.50 <o,f0,female> ' it 's a -- test", "2.50 4.00 <o,f0,female> -- '",
+        "4.00 5.00 <o,f0,female> a \u2460 word",
+    ])  # fmt: skip
+    talk(ted / "dev", "Dan_2012", ["0.00 1.00 <o,f0,male> d"])
+    text = tmp_path / "lm.txt"
+    text.write_text("a -- line\n--\n", "utf-8")
+    options = ("--tedlium", str(tmp_path / "ted"), "--text", str(text))
+    summary = prepare(tree.root, data, *options)
+    part = DataDir.load(data / "audiotext")
+    assert part.text == {"Ann_2010-0000000-0000250": "IT'S A TEST"}
+    assert excluded(data) == {
+        "spk0-60001": "no-text", "Ann_2010-0000250-0000400": "no-text",
+        "Ann_2010-0000400-0000500": "no-phones",
+    }  # fmt: skip
+    assert summary["excluded"] == {"empty-line": 1, "no-phones": 1, "no-text": 2}
+    assert summary["dropped_tokens"] == {"--": 6, "'": 4}
+    assert validate(data / "audiotext", FULL).defects == []
+
+
+@pytest.mark.parametrize("source", ["clips", "talks"])
+def test_the_aligner_finds_phones_for_all(tree: FaceTree, tmp_path: Path, source: str) -> None:
+    """As it reads the sets, so that no table lacks what another has (AVReader refuses that)."""
+    tree.clip("pretrain/spk0/00002").with_suffix(".txt").write_text("Text: A \u2460\n", "utf-8")
+    ted = tmp_path / "ted"
+    talk(ted / "train", "Ann_2010", ["0.0 2.5 <o> a \u2460", "2.5 4.0 <o> a test"])
+    talk(ted / "dev", "Dan_2012", ["0.00 1.00 <o,f0,male> d"])
+    options = ("--tedlium", str(ted)) if source == "talks" else ("--labelled", "433h")
+    data = tmp_path / "data"
+    prepare(tree.root, data, *options)
+    pronouncer = Pronouncer(read_lexicon(None), "g2p")
+    for name in ("audiotext", "audiotext_dev"):
+        texts = DataDir.load(data / name).text.values()
+        assert texts and all(pronouncer.words(text) for text in texts)
+    assert list(excluded(data).values()) == ["no-phones"]
 
 
 def test_audio_only_and_text_only(tree: FaceTree, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import gzip
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class SoundSet:
         utt2spk: utterance -> speaker.
         wav: recording -> path.
         samples: utterance -> samples at 16 kHz.
+        dropped: tokens of the text that are no words.
     """
 
     segments: dict[str, Segment] = field(default_factory=dict)
@@ -46,12 +48,21 @@ class SoundSet:
     utt2spk: dict[str, str] = field(default_factory=dict)
     wav: dict[str, str] = field(default_factory=dict)
     samples: dict[str, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def add(self, utt: str, spk: str, segment: Segment, path: str) -> None:
         """One more utterance."""
         self.segments[utt], self.utt2spk[utt], self.wav[segment.reco] = segment, spk, path
         first, last = segment.samples(RATE)
         self.samples[utt] = last - first
+
+    def remove(self, utts: Iterable[str]) -> None:
+        """Take utterances out, and recordings that none is left of."""
+        for utt in utts:
+            del self.segments[utt], self.utt2spk[utt], self.samples[utt]
+            self.text.pop(utt, None)
+        kept = {segment.reco for segment in self.segments.values()}
+        self.wav = {reco: path for reco, path in self.wav.items() if reco in kept}
 
     def write(self, path: Path, truth: Mapping[str, Phones] | None = None) -> None:
         """Write the data directory, and phones.ctm if the true phones of all are known."""
@@ -105,9 +116,12 @@ def _stm_rows(path: Path) -> Iterator[tuple[int, float, float, str]]:
         yield number, start, end, " ".join(words)
 
 
-def stm_text(raw: str) -> str:
-    """Words in capitals of TED-LIUM's text: variants and marks go, `it 's` is one word."""
-    return _JOIN.sub("", normalise(_VARIANT.sub("", raw)))
+def stm_text(raw: str, dropped: Counter[str] | None = None) -> str:
+    """Words in capitals of TED-LIUM's text: variants and marks go, `it 's` is one word.
+
+    `dropped` counts tokens that are no words, see `normalise`.
+    """
+    return _JOIN.sub("", normalise(_VARIANT.sub("", raw), dropped))
 
 
 def _scan_talk(stm: Path, sph: Path, made: SoundSet, losses: list[Loss], longest: float) -> None:
@@ -129,7 +143,7 @@ def _scan_talk(stm: Path, sph: Path, made: SoundSet, losses: list[Loss], longest
             losses.append(Loss(utt, "ignored-segment", f"{where} not transcribed"))
         elif _UNKNOWN in raw.lower():
             losses.append(Loss(utt, "unknown-word", f"{where} holds {_UNKNOWN}"))
-        elif not stm_text(raw):
+        elif not (words := stm_text(raw, made.dropped)):
             losses.append(Loss(utt, "no-text", f"{where} no word"))
         elif end - start < 0.2 or utt in made.segments:
             losses.append(Loss(utt, "too-short", f"{where} {start:g} to {end:g} s"))
@@ -137,7 +151,7 @@ def _scan_talk(stm: Path, sph: Path, made: SoundSet, losses: list[Loss], longest
             losses.append(Loss(utt, "too-long", f"{where} {end - start:.2f} s"))
         else:
             made.add(utt, talk, Segment(talk, start, end), str(sph))
-            made.text[utt] = stm_text(raw)
+            made.text[utt] = words
 
 
 def scan_tedlium(path: Path, longest: float) -> tuple[dict[str, SoundSet], list[Loss]]:
@@ -216,7 +230,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def write_text_set(
-    source: Path, path: Path, held_out: set[str]
+    source: Path, path: Path, held_out: set[str], dropped: Counter[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """onlytext: text and utt2spk; each line is a speaker of its own.
 
@@ -224,6 +238,7 @@ def write_text_set(
         source: lines of text, may be gzipped.
         path: data directory to make.
         held_out: sentences that must not be in it.
+        dropped: counts tokens that are no words.
 
     Returns:
         Counts of the set, and of the lines left out by kind.
@@ -240,7 +255,7 @@ def write_text_set(
         )
         # Ids grow with the lines, so that millions of them need not be held to be sorted.
         for number, line in enumerate(_lines(source), 1):
-            words = normalise(line)
+            words = normalise(line, dropped)
             if not words:
                 lost["empty-line"] += 1
             elif words in held_out:

@@ -80,6 +80,7 @@ class Tree:
         losses: all that was left out.
         valid: ids of the validation set that the corpus itself lists (LRS2); None for LRS3.
         notices: what a reader of results should know.
+        dropped: tokens of transcripts that are no words, see `normalise`.
     """
 
     root: Path
@@ -88,19 +89,32 @@ class Tree:
     losses: list[Loss] = field(default_factory=list)
     valid: list[str] | None = None
     notices: list[str] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def of(self, *parts: str) -> list[Clip]:
         """Clips of some parts."""
         return [clip for clip in self.clips if clip.part in parts]
 
 
-def normalise(raw: str) -> str:
-    """Words in capitals, one blank between; marks such as {NS} go."""
-    return " ".join(_MARK.sub(" ", raw.replace("\u2019", "'")).upper().split())
+def normalise(raw: str, dropped: Counter[str] | None = None) -> str:
+    """Words in capitals, one blank between; marks such as {NS} go.
+
+    Tokens without a letter or digit, such as a lone ' or --, go too: nobody says them. `dropped`
+    counts them.
+    """
+    tokens = _MARK.sub(" ", raw.replace("\u2019", "'")).upper().split()
+    words = [token for token in tokens if any(map(str.isalnum, token))]
+    if dropped is not None and len(words) < len(tokens):
+        dropped.update(token for token in tokens if not any(map(str.isalnum, token)))
+    return " ".join(words)
 
 
-def read_transcript(path: Path) -> tuple[str, tuple[Word, ...]]:
+def read_transcript(
+    path: Path, dropped: Counter[str] | None = None
+) -> tuple[str, tuple[Word, ...]]:
     """(text, words with times) of a transcript; no words where it has no table.
+
+    `dropped` counts tokens of the text that are no words.
 
     Raises:
         UserError: no `Text:` line, a line of the table that is none, or words out of order.
@@ -126,7 +140,7 @@ def read_transcript(path: Path) -> tuple[str, tuple[Word, ...]]:
             raise UserError(f"{path}:{number}: {what}: copy it again")
         if word.word:
             words.append(word)
-    return normalise(text), tuple(words)
+    return normalise(text, dropped), tuple(words)
 
 
 def find_corpus(path: Path) -> tuple[Path, str]:
@@ -168,7 +182,7 @@ def _scan_part(tree: Tree, folder: Path, part: str, listed: dict[str, str] | Non
             tree.losses.append(Loss(clip.utt.replace(" ", "_"), "file-name", f"{path}: a blank"))
             continue
         try:
-            text, words = read_transcript(path.with_suffix(".txt"))
+            text, words = read_transcript(path.with_suffix(".txt"), tree.dropped)
         except FileNotFoundError:
             tree.losses.append(Loss(clip.utt, "no-text", f"{path.with_suffix('.txt')} is missing"))
             continue

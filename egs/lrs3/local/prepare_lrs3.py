@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lrs3_sets import (
     write_times,
 )
 from lrs3_tree import SETS, Loss, count_losses, scan, scan_vox
+from lrs3_words import drop_without_phones
 
 from pylib.bin.entry import run
 from pylib.corpus.atomic import write_json, write_text
@@ -115,6 +117,7 @@ def run_scan(arguments: argparse.Namespace) -> None:
             "clips": [plan(clip) for clip in clips],
             "losses": [[loss.item, loss.kind, loss.what] for loss in tree.losses],
             "notices": tree.notices,
+            "dropped": tree.dropped,
         },
     )
 
@@ -145,22 +148,25 @@ def _write_audiotext(
     talks: dict[str, SoundSet],
     sets: dict[str, list[Made]],
     truth: dict[str, dict[str, Phones]],
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], list[Loss]]:
     """audiotext and audiotext_dev: TED-LIUM's talks, else the sound and text of labelled and dev.
 
     Returns:
-        Counts of both.
+        Counts of both; the utterances without phones, which are left out.
     """
     rows = {}
     known = truth.get("tedlium3_train", {}) | truth.get("tedlium3_dev", {})
-    for name, found in talks.items():
-        found.write(data / name, known)
-        rows[name] = found.row()
-    for name, source in () if talks else (("audiotext", "labelled"), ("audiotext_dev", "dev")):
-        write_av_set(data / name, sets[source], with_video=False)
-        write_times(data / name, sets[source], truth)
-        rows[name] = row_of(sets[source]) | {"video": False}
-    return rows
+    own = {"audiotext": sets["labelled"], "audiotext_dev": sets["dev"]}
+    kept, losses = drop_without_phones(talks or own)
+    for name, found in kept.items():
+        if isinstance(found, SoundSet):
+            found.write(data / name, known)
+            rows[name] = found.row()
+        else:
+            write_av_set(data / name, found, with_video=False)
+            write_times(data / name, found, truth)
+            rows[name] = row_of(found) | {"video": False}
+    return rows, losses
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -172,6 +178,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
         )
     kinds = ", ".join(f"{count} {kind}" for kind, count in summary["excluded"].items())
     print(f"left out: {kinds or 'none'} (excluded.txt)")
+    if summary["dropped_tokens"]:
+        some = ", ".join(f"{count} {word}" for word, count in summary["dropped_tokens"].items())
+        print(f"dropped: tokens without a letter or digit, {some}")
     if summary["resampled"]:
         print(f"resampled to 25 frames a second: {summary['resampled']} utterances")
     print(f"dev: {summary['valid_source']}")
@@ -210,7 +219,12 @@ def run_write(arguments: argparse.Namespace) -> None:
         write_av_set(data / name, pieces)
         write_times(data / name, pieces, truth)
         rows[name] = row_of(pieces)
-    rows |= _write_audiotext(data, talks, sets, truth)
+    more, lost = _write_audiotext(data, talks, sets, truth)
+    rows |= more
+    losses += lost
+    dropped = Counter(found["dropped"])
+    for talk in talks.values():
+        dropped += talk.dropped
     if arguments.audio_dir:
         only, lost = scan_audio(arguments.audio_dir, arguments.max_seconds, arguments.nj)
         only.write(data / "onlyaudio", truth.get("audio"))
@@ -219,7 +233,9 @@ def run_write(arguments: argparse.Namespace) -> None:
     kinds = count_losses(losses)
     if arguments.text:
         held_out = {piece.text for name in ("dev", "test") for piece in sets[name]}
-        rows["onlytext"], lines = write_text_set(arguments.text, data / "onlytext", held_out)
+        rows["onlytext"], lines = write_text_set(
+            arguments.text, data / "onlytext", held_out, dropped
+        )
         kinds |= lines
     _remove_old(data, set(rows))
     write_text(data / "excluded.txt", "".join(f"{loss}\n" for loss in losses))
@@ -233,6 +249,7 @@ def run_write(arguments: argparse.Namespace) -> None:
         "valid_source": found["valid_source"],
         "sets": {name: rows[name] for name in ORDER if name in rows},
         "excluded": kinds,
+        "dropped_tokens": dict(dropped.most_common(20)),
         "resampled": sum(bool(piece.resampled) for piece in made),
         "notices": notices,
     }
