@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Usage: steps/analyse_modalities.sh [options] <checkpoint> <data> <out.json>
-# What each layer of an audio-visual model makes of sound, lips and both: PNMI of a small k-means
-# with the phones (phones.ctm of <data>), how often a second of one finds the same second of the
-# other among 100, and points for a picture of one layer. Needs the model's streams in <data>
-# (steps/make_feats.sh --kind logfbank, steps/make_mouth.sh); phones.scp is used where it is there.
+# What each layer of an audio-visual model makes of sound, lips, both, and phones: PNMI of a small
+# k-means with the phones, how often a second of one finds the same second of the other among 100,
+# and points for a picture of one layer. Phone times are those of phones.ctm of <data>, or where it
+# has none those that were aligned (phones.scp). Needs the model's streams in <data>
+# (steps/make_feats.sh --kind logfbank, steps/make_mouth.sh, steps/align_phones.sh); phones are left
+# out where phones.scp is not there, utterances without phones where it is.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 # options

@@ -56,13 +56,11 @@ finetune=    # models tuned: all (one for A, V and AV), av, v, a
 conditions=  # test conditions: clean, <noise>:<SNR in dB>
 beam=        # hypotheses kept by the search
 every=       # frames between two face detections
-analyse=     # what each layer and modality knows of phones (needs phone times)
+analyse=     # what each layer and modality knows of phones, and retrieval between modalities
 # end of options
 . "$TRIVIUM_ROOT/local/preset.sh"
 . local/choices.sh
-for system in $systems; do
-  case $system in vatlm | avhubert | scratch) ;; *) usage_error "no system $system: vatlm, avhubert or scratch" ;; esac
-done
+check_systems "$systems"
 recipe_begin
 
 array=(--cmd "$decode_cmd" --nj "$nj")
@@ -105,12 +103,14 @@ stage 4 feats --in "$data/labelled/utt2spk" "$data/mouth/pretrain/logfbank.scp" 
 # subword pieces of the labelled text; phones of the audio-text set
 stage 5 text --in "$data/mouth/labelled/text" --out "$exp/subwords/spm.model" -- \
   steps/train_subwords.sh --vocab "$vocab" "$data/mouth/labelled" "$exp/subwords"
-if [[ " $systems " = *" vatlm "* ]]; then
+if [[ " $systems " = *" vatlm "* ]] || { [ "$analyse" = true ] && [ "$systems" != scratch ]; }; then
   stage 5 text --in "$data/audiotext/mfcc.scp" "$data/audiotext/text" --out "$data/audiotext/phones.scp" -- \
     steps/align_phones.sh "${array[@]}" "$data/audiotext" "$exp/align"
-  stage 5 text --in "$data/audiotext_dev/mfcc.scp" "$data/audiotext/phones.scp" \
-    --out "$data/audiotext_dev/phones.scp" -- \
-    steps/align_phones.sh "${array[@]}" --hmm "$exp/align/hmm_audiotext" "$data/audiotext_dev" "$exp/align"
+  for name in audiotext_dev mouth/test; do
+    [ "$name" = audiotext_dev ] || [ "$analyse" = true ] || continue
+    stage 5 text --in "$data/$name/mfcc.scp" "$data/audiotext/phones.scp" --out "$data/$name/phones.scp" -- \
+      steps/align_phones.sh "${array[@]}" --hmm "$exp/align/hmm_audiotext" "$data/$name" "$exp/align"
+  done
 fi
 # k-means of MFCCs and their labels
 stage 6 units --in "$data/mouth/pretrain/mfcc.scp" --out "$exp/kmeans_it1/centroids.npy" -- \
@@ -186,9 +186,9 @@ for system in $systems; do
       --modalities "$modalities" --conditions "$conditions" --noise "$data/noise" \
       --pictures "$data/mouth/test" "$tuned/checkpoint_best.pt" "$data/mouth/dev" "$data/test" "$tuned"
   done
-  [ "$system" != scratch ] && [ "$analyse" = true ] && [ -z "$corpus_dir" ] || continue
+  [ "$system" != scratch ] && [ "$analyse" = true ] || continue
   # phones in every layer, and the modalities in one space
-  stage 13 analyse --in "$model/checkpoint_last.pt" --out "$model/quality_modalities.json" -- \
+  stage 13 analyse --in "$model/checkpoint_last.pt" "$data/mouth/test/phones.scp" --out "$model/quality_modalities.json" -- \
     steps/analyse_modalities.sh "$model/checkpoint_last.pt" "$data/mouth/test" "$model/quality_modalities.json"
 done
 

@@ -48,11 +48,21 @@ def picture_of(found: Analysis) -> dict[str, Any]:
     }
 
 
+def with_phones(data: Path) -> set[str] | None:
+    """Utterances that the model can be shown as phones, of which the others are to be compared;
+    None (all) where none are aligned."""
+    from pylib.corpus.derived import open_derived
+
+    if not (data / "phones.scp").is_file():
+        return None
+    return set(open_derived(data, "phones")[1])
+
+
 def main(argv: list[str]) -> int:
     """Analyse and write; see `--help`."""
     parser = argparse.ArgumentParser(prog="analyse_modalities", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="data directory with phones.ctm")
+    parser.add_argument("data", type=Path, help="data directory with phones.ctm or phones.scp")
     parser.add_argument("out", type=Path, help="JSON file to write")
     parser.add_argument("--layers", default="all", help="such as 0,3,6; default: all")
     parser.add_argument("--clusters", type=positive, default=100)
@@ -71,7 +81,8 @@ def main(argv: list[str]) -> int:
     from pylib.units.modalities import ModalOptions, analyse, available
 
     system, seed = run_identity(args.checkpoint, args.system, args.seed)
-    model = AVLayerExtractor(args.checkpoint, args.data, device=args.device)
+    usable = with_phones(args.data)
+    model = AVLayerExtractor(args.checkpoint, args.data, device=args.device, utts=usable)
     layers = chosen_layers(args.layers, model.layers)
     meta = model.meta(layers[0])
     options = ModalOptions(

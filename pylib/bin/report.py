@@ -46,10 +46,11 @@ def _readme_text(found: Collected, where: str) -> str:
 def _print_tables(found: Collected) -> None:
     """Error rates, or all tables of latents and conversion, or of modalities."""
     from pylib.scoring.measure_tables import LEGEND, sections, text_table
-    from pylib.scoring.modality_tables import modality_sections
+    from pylib.scoring.modality_tables import modality_sections, phones_aligned
     from pylib.scoring.result_tables import error_table, format_text_table
 
-    chapters = modality_sections(found.rows) or sections(found.rows, found.details)
+    aligned = phones_aligned(found.pictures)
+    chapters = modality_sections(found.rows, aligned) or sections(found.rows, found.details)
     if chapters:
         print(LEGEND)
         for section in chapters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -13,6 +13,8 @@ from pylib.scoring.measure_tables import Section, Table, cell, label, labelled, 
 # What is seen in decoding, in reading order: both, sound, lips.
 MODALITIES = ("av", "a", "v")
 NAMES = {"av": "sound and lips", "a": "sound", "v": "lips", "p": "phones"}
+# Agreement with an alignment is not agreement with a listener, above all where phones are shown.
+ALIGNED = " (phone times by forced alignment with the text, not known)"
 _NOISE = re.compile(r"(.+)_(babble|music|natural|speech)_(-?[0-9]+(?:\.[0-9]+)?)")
 _LAYER = re.compile(r"layer([0-9]+)/((?:av|a|v|p)(?:->(?:av|a|v|p))?)")
 
@@ -176,8 +178,17 @@ def noises_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda pair: (_order(pair[0]), pair[1]))
 
 
-def modality_sections(rows: Sequence[Row]) -> list[Section]:
-    """All tables of a report on audio-visual recognition, [] where no row is of that."""
+def phones_aligned(pictures: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an analysis (file -> its contents) had no phone times but those of our aligner."""
+    about = [content.get("analysis") or {} for content in pictures.values()]
+    return any(one.get("phone_times") == "aligned" for one in about)
+
+
+def modality_sections(rows: Sequence[Row], aligned: bool = False) -> list[Section]:
+    """All tables of a report on audio-visual recognition, [] where no row is of that.
+
+    aligned: said of the phones that layers are judged by, see `phones_aligned`.
+    """
     if not has_modalities(rows):
         return []
     rows = labelled([row for row in rows if is_rate(row) or is_modal(row)])
@@ -193,7 +204,7 @@ def modality_sections(rows: Sequence[Row]) -> list[Section]:
     chapters = (
         ("Recognition from sound and lips (av), sound (a), lips (v)", clean),
         ("Recognition in noise", noisy),
-        ("Modalities inside the encoder", inside),
+        (f"Modalities inside the encoder{ALIGNED if aligned else ''}", inside),
     )
     return [Section(title, tables) for title, tables in chapters if tables]
 

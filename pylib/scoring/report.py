@@ -17,7 +17,12 @@ from pylib.scoring.curves import draw_curves
 from pylib.scoring.embed import audio_uri
 from pylib.scoring.html import alignment_view, render, worst
 from pylib.scoring.measure_tables import LEGEND, markdown_table, sections
-from pylib.scoring.modality_tables import has_modalities, is_clean, modality_sections
+from pylib.scoring.modality_tables import (
+    has_modalities,
+    is_clean,
+    modality_sections,
+    phones_aligned,
+)
 from pylib.scoring.mouths import modality_pictures, mouth_blocks
 from pylib.scoring.noise_curves import draw_noise
 from pylib.scoring.pictures import latent_picture
@@ -194,7 +199,8 @@ def _runs(found: Collected) -> list[dict[str, Any]]:
 
 def _context(found: Collected, info: ReportInfo) -> dict[str, Any]:
     # Error rates are among them, if any.
-    chapters = modality_sections(found.rows) or sections(found.rows, found.details)
+    aligned = phones_aligned(found.pictures)
+    chapters = modality_sections(found.rows, aligned) or sections(found.rows, found.details)
     errors = () if chapters else ("wer", "cer")
     settings = decode_settings(found)
     return {

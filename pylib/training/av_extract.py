@@ -43,7 +43,7 @@ class AVLayerExtractor(Layers):
         encoder: in evaluation mode, on `device`.
         rate: frames a second.
         layers: number of blocks; layers 0 .. layers can be asked for.
-        utts: utterances of the data directory.
+        utts: utterances of the data directory that are read.
         streams: what `read` reads.
         present: streams that both the data directory and the model have.
     """
@@ -55,6 +55,7 @@ class AVLayerExtractor(Layers):
         device: str = "cpu",
         modality: str = "auto",
         loaded: Loaded | None = None,
+        utts: Collection[str] | None = None,
     ) -> None:
         """
         Args:
@@ -64,6 +65,7 @@ class AVLayerExtractor(Layers):
             modality: `av`, `a`, `v`, `p` (phones), or `auto`: audio and video as far as the data
                 directory has them. An absent stream is zeros after its extractor.
             loaded: what `load_system` gave for the checkpoint, where that is known.
+            utts: the utterances of the data directory that are read; None = all.
 
         Raises:
             UserError: unreadable checkpoint, no such stream, no such device.
@@ -80,12 +82,14 @@ class AVLayerExtractor(Layers):
         self._checkpoint = Path(checkpoint)
         self.layers = config.av_model.layers
         self.rate = float(RATE)
+        self._wanted = utts
         self._open(Path(data))
 
     def _open(self, data: Path) -> None:
         assert self._config.av_model is not None
         self._data = data
-        self.utts = list(read_table(table_path(data, "utt2spk"), fields=2))
+        known = read_table(table_path(data, "utt2spk"), fields=2)
+        self.utts = [utt for utt in known if self._wanted is None or utt in self._wanted]
         self._readers: dict[tuple[str, ...], AVReader] = {}
         self.present = tuple(
             name
@@ -176,7 +180,7 @@ class AVLayerExtractor(Layers):
                         f"{self._checkpoint}: has no stream '{name}', its av_model.streams are "
                         f"{', '.join(self._config.av_model.streams)}: ask for another modality"
                     )
-            self._readers[key] = AVReader(self._data, key)
+            self._readers[key] = AVReader(self._data, key, utts=self._wanted)
         return self._readers[key]
 
     def _batch(self, utt: str, streams: Sequence[str]) -> ModalBatch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,13 +83,18 @@ class AVReader:
     """
 
     def __init__(
-        self, data: str | os.PathLike[str], streams: Iterable[str], cache_gb: float = 0.0
+        self,
+        data: str | os.PathLike[str],
+        streams: Iterable[str],
+        cache_gb: float = 0.0,
+        utts: Collection[str] | None = None,
     ) -> None:
         """
         Args:
             data: data directory; of text alone where `phone` is the only stream.
             streams: of audio, video, phone.
             cache_gb: memory for what was read, in GB; 0 = read anew each time.
+            utts: the utterances that are read; None = all.
 
         Raises:
             UserError: a stream that is not there (names the step that makes it), or of another
@@ -102,7 +107,8 @@ class AVReader:
         if not self.streams:
             raise UserError(f"{self.path}: no stream is asked for: give some of {STREAMS}")
         self.kind = kind_of(self.streams)
-        self.utts = list(read_table(table_path(self.path, "utt2spk"), fields=2))
+        known = read_table(table_path(self.path, "utt2spk"), fields=2)
+        self.utts = [utt for utt in known if utts is None or utt in utts]
         self._scp = {name: self._open(name) for name in self.streams}
         self._arks = ThreadArks()
         self._room = int(cache_gb * 1e9)

@@ -21,7 +21,8 @@ from pylib.corpus.tables import names_some, read_table, table_path
 from pylib.units.assign import Assigner
 from pylib.units.kmeans import FitOptions, fit
 from pylib.units.measure import row, speaker_tables
-from pylib.units.phones import phone_ids, read_phones
+from pylib.units.phone_runs import phone_times
+from pylib.units.phones import phone_ids
 from pylib.units.probe import accuracy_interval
 from pylib.units.probe_layers import _Array
 from pylib.units.quality import with_intervals
@@ -144,12 +145,13 @@ def candidate_groups(count: int, size: int, seed: int) -> list[npt.NDArray[np.in
 
 @dataclass
 class _Frames:
-    """Chosen utterances, the phone of each of their frames, and where their segments begin."""
+    """Chosen utterances, the phone of each of their frames, and where the times are from."""
 
     utts: list[str]
     phones: dict[str, Ints]
     names: list[str]
     utt2spk: dict[str, str]
+    source: str
 
     @property
     def known(self) -> int:
@@ -164,8 +166,8 @@ def choose_frames(data: str | Path, model: ModalLayers, options: ModalOptions) -
     Raises:
         UserError: no phone times, or of other utterances.
     """
-    path = Path(data) / "phones.ctm"
-    times = read_phones(path)
+    times, source = phone_times(data)
+    path = Path(data) / ("phones.ctm" if source == "known" else "phones.scp")
     missing = set(model.utts) - times.keys()
     if missing:
         raise UserError(f"{path}: no phones of {names_some(missing)}: prepare the data again")
@@ -182,7 +184,7 @@ def choose_frames(data: str | Path, model: ModalLayers, options: ModalOptions) -
     if not found:
         raise UserError(f"{path}: no frame lies in a phone: are the times in seconds?")
     utt2spk = read_table(table_path(data, "utt2spk"), fields=2)
-    return _Frames(sorted(phones), phones, list(ids), utt2spk)
+    return _Frames(sorted(phones), phones, list(ids), utt2spk, source)
 
 
 # Features by (modality, layer): one matrix for each utterance.
@@ -218,7 +220,7 @@ def analyse(
 
     Args:
         model: reads layers of the utterances of `data`.
-        data: data directory with phones.ctm.
+        data: data directory with phones.ctm, or else with phones that were aligned.
         layers: which.
         modalities: of `available`.
         dim: D.
@@ -258,6 +260,7 @@ def analyse(
         "utterances": len(frames.utts),
         "segment_seconds": options.seconds,
         "candidates": min([options.candidates, *(r["n"] for r in found)]),
+        "phone_times": frames.source,
     }
     return out
 

@@ -1,9 +1,10 @@
-"""Aligned phones as read back: ids at 100 Hz, length of each phone, durations at 25 Hz."""
+"""Aligned phones as read back: ids at 100 Hz, length of each phone, durations at 25 Hz, times."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from pylib.corpus.ark import ArkReader, as_ints
 from pylib.corpus.derived import open_derived
 from pylib.corpus.errors import UserError
-from pylib.units.phone_set import COUNT, FRAMES, require_symbols
+from pylib.units.phone_set import COUNT, FRAMES, RATE, SYMBOLS, require_symbols
+from pylib.units.phones import PhoneTimes, read_phones
 
 Ids = npt.NDArray[np.int32]
 
@@ -79,6 +81,32 @@ def durations(lengths: npt.NDArray[np.integer], frames: int) -> npt.NDArray[np.i
     ends = np.minimum((np.cumsum(lengths, dtype=np.int64) + FRAMES // 2) // FRAMES, frames)
     ends[-1] = frames
     return np.diff(ends, prepend=0)
+
+
+def phone_times(
+    data: str | os.PathLike[str],
+) -> tuple[dict[str, PhoneTimes], Literal["known", "aligned"]]:
+    """Times of the phones of a data directory, and where they are from.
+
+    `known`: phones.ctm, as the built-in corpora or somebody else's aligner give them. Where there
+    is none, `aligned`: phones.scp of steps/align_phones.sh, which lacks utterances whose text has
+    no phones.
+
+    Raises:
+        UserError: neither file; unreadable.
+    """
+    folder = Path(data)
+    if (folder / "phones.ctm").is_file() or not (folder / "phones.scp").is_file():
+        return read_phones(folder / "phones.ctm"), "known"
+    reader = RunReader(folder)
+    return {utt: _times(*reader.read(utt)) for utt in reader.utts}, "aligned"
+
+
+def _times(ids: Ids, lengths: Ids) -> PhoneTimes:
+    """Times in seconds of phones given by ids (F,) at 100 Hz and lengths (P,)."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    names = tuple(SYMBOLS[number] for number in ids[ends - 1])
+    return PhoneTimes((ends - lengths) / RATE, ends / RATE, names)
 
 
 def _generation(rx: str) -> str:

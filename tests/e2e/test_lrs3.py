@@ -35,6 +35,16 @@ def test_every_modality_and_condition_is_reported(smoke: Path) -> None:
     assert page.count("<img") >= 2
 
 
+def test_the_three_modalities_are_looked_for_in_one_space(smoke: Path) -> None:
+    """Sound, lips and text: what each layer knows of phones, and which finds which."""
+    found = rows(smoke)
+    layers = {f"layer{n}" for n in range(3)}
+    known = {row["decode"] for row in found if row["measure"] == "pnmi" and "/" in row["decode"]}
+    assert known == {f"{layer}/{name}" for layer in layers for name in ("av", "a", "v", "p")}
+    finds = {row["decode"].partition("/")[2] for row in found if row["measure"] == "retrieval"}
+    assert finds >= {"a->v", "v->a", "p->a", "a->p", "p->v", "v->p"}
+
+
 def test_all_four_kinds_of_data_were_learnt_from(smoke: Path) -> None:
     lines = metrics(smoke / "pretrain_vatlm_it2_s1")
     trained = [line for line in lines if line["type"] == "train"]

@@ -197,6 +197,17 @@ def test_the_whole_report(scored, capsys) -> None:
     assert first == {p.name: p.read_bytes() for p in Path("exp/report").iterdir()}
 
 
+def test_the_report_says_that_phone_times_were_aligned(scored) -> None:
+    path = Path("exp/pretrain/quality_modalities.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for times, said in (("known", False), ("aligned", True)):
+        write_json(path, content | {"analysis": content["analysis"] | {"phone_times": times}})
+        report.main([*LRS3, "exp", "exp/report"])
+        for name in ("index.html", "RESULTS.md"):
+            text = Path("exp/report", name).read_text(encoding="utf-8")
+            assert ("phone times by forced alignment" in text) is said
+
+
 def test_baselines(scored) -> None:
     for old, new in (("vatlm", "avhubert"), ("vatlm", "vatlm_v"), ("scratch", "scratch_v")):
         shutil.copytree(f"exp/{old}", f"exp/{new}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,68 @@ def test_chosen_layers(world: tuple[Path, Path], tmp_path: Path) -> None:
     for text in ("3", "x", "0,9", ","):
         with pytest.raises(UserError, match="has layers 0 to 2"):
             analyse(world, tmp_path / "q.json", "--layers", text)
+
+
+def phones_of(data: Path, frames: list[int], without: int = 0) -> None:
+    """Phones at 100 Hz beside the other streams, of all utterances but the last `without`."""
+    text = make_av_set(data.parents[1] / f"text_{without}", data.name, frames, 9, "audiotext")
+    for name in ("phones.scp", "phones.json"):
+        lines = (text / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = lines[: len(lines) - without] if name.endswith(".scp") else lines
+        (data / name).write_text("".join(kept), encoding="utf-8")
+
+
+def decodes(found: dict, measure: str) -> set[str]:
+    """What `layer2/...` rows of a measure are of."""
+    rows = [row for row in found["results"] if row["measure"] == measure]
+    return {row["decode"][7:] for row in rows if row["decode"].startswith("layer2/")}
+
+
+PAIRS = {"a->v", "v->a"}
+WITH_TEXT = {f"{one}->p" for one in ("av", "a", "v")} | {f"p->{one}" for one in ("av", "a", "v")}
+
+
+def test_text_lies_in_the_same_space(world: tuple[Path, Path], tmp_path: Path) -> None:
+    """With aligned phones the model is shown these too; its judge stays the known times."""
+    frames = [30, 41, 52, 35, 44, 30]
+    data = make_av_set(tmp_path, "b", frames, 1)
+    shutil.copy(world[1] / "phones.ctm", data)
+    phones_of(data, frames)
+    found = analyse((world[0], data), tmp_path / "q.json")
+    assert decodes(found, "pnmi") == {"av", "a", "v", "p"}
+    assert decodes(found, "retrieval") == PAIRS | WITH_TEXT
+    assert set(found["picture"]["modalities"]) == {"av", "a", "v", "p"}
+    assert found["analysis"]["phone_times"] == "known"
+
+
+def test_aligned_phones_judge_where_no_times_are_known(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The utterance whose text has no phones is left out, not an error."""
+    frames = [30, 41, 52, 35, 44, 30]
+    data = make_av_set(tmp_path, "b", frames, 1)
+    phones_of(data, frames, without=1)
+    found = analyse((world[0], data), tmp_path / "q.json")
+    assert found["analysis"]["phone_times"] == "aligned"
+    assert found["analysis"]["utterances"] == len(frames) - 1
+    assert decodes(found, "pnmi") == {"av", "a", "v", "p"}
+    # An alignment has a phone, silence among them, everywhere.
+    counts = {row["n"] for row in found["results"] if row["measure"] == "pnmi"}
+    assert counts <= {sum(frames) - count for count in frames}
+
+
+def test_a_model_without_text_has_the_other_three(world: tuple[Path, Path], tmp_path: Path) -> None:
+    frames = [30, 41, 52, 35, 44, 30]
+    data = make_av_set(tmp_path, "b", frames, 1)
+    phones_of(data, frames)
+    model = {**VATLM["av_model"], "streams": ["audio", "video"]}
+    sections = {**VATLM, "av_model": model, "optim": {"lr": 1e-3, "updates": 1}}
+    (tmp_path / "conf.toml").write_text(toml(sections), encoding="utf-8")
+    request = Request(data, data, tmp_path / "exp", tmp_path / "conf.toml", (), device="cpu")
+    assert train(request) == 0
+    checkpoint = tmp_path / "exp" / "checkpoint_last.pt"
+    found = analyse((checkpoint, data), tmp_path / "q.json")
+    assert decodes(found, "pnmi") == {"av", "a", "v"} and decodes(found, "retrieval") == PAIRS
 
 
 def test_without_phone_times(world: tuple[Path, Path], tmp_path: Path) -> None:

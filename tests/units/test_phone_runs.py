@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from pylib.units.phone_runs import durations, run_lengths
+import numpy as np
+import pytest
+
+from pylib.corpus.ark import ArkWriter
+from pylib.corpus.atomic import write_json
+from pylib.corpus.errors import UserError
+from pylib.units.phone_runs import durations, phone_times, run_lengths
+from pylib.units.phone_set import SIL, phone_id, phones_meta
 
 
 def test_runs_of_ids() -> None:
@@ -37,3 +44,23 @@ def test_other_counts_of_frames_are_met() -> None:
     assert durations(np.array([8, 8]), 3).tolist() == [2, 1]
     assert durations(np.array([8, 8]), 5).tolist() == [2, 3]
     assert durations(np.array([8, 8, 8]), 2).tolist() == [2, 0, 0]
+
+
+def test_times_are_the_known_ones_or_else_the_aligned_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"phones.ctm: no such file"):
+        phone_times(tmp_path)
+    ids = np.repeat([SIL, phone_id("AA"), phone_id("AA"), phone_id("B")], [10, 7, 5, 30])
+    for stem, value, meta in (
+        ("phones", ids, phones_meta()),
+        ("phone_runs", np.array([10, 7, 5, 30]), {"kind": "phone_runs"}),
+    ):
+        with ArkWriter(tmp_path / f"{stem}.ark", tmp_path / f"{stem}.scp") as writer:
+            writer.write("u", value.astype(np.int32))
+        write_json(tmp_path / f"{stem}.json", meta)
+    times, source = phone_times(tmp_path)
+    assert source == "aligned" and times["u"].names == ("<SIL>", "AA", "AA", "B")
+    np.testing.assert_allclose(times["u"].starts, [0, 0.1, 0.17, 0.22])
+    np.testing.assert_allclose(times["u"].ends, [0.1, 0.17, 0.22, 0.52])
+    (tmp_path / "phones.ctm").write_text("u 1 0.0 0.5 EY\n", encoding="utf-8")
+    times, source = phone_times(tmp_path)
+    assert source == "known" and times["u"].names == ("EY",)

@@ -1,6 +1,17 @@
 #!/usr/bin/env bash
-# Sourced by run.sh: which word of an option, and which file of settings, goes with a training.
+# Sourced by run.sh: what it refuses, which word of an option, and which file of settings, goes with a training.
 set -euo pipefail
+
+# check_systems <names>: refuses others than there are.
+check_systems() {
+  local system
+  for system in $1; do
+    case $system in
+      vatlm | avhubert | scratch) ;;
+      *) usage_error "no system $system: vatlm, avhubert or scratch" ;;
+    esac
+  done
+}
 
 # nth <n> <words>: the n-th word, or the last one.
 nth() {
