@@ -69,6 +69,7 @@ def train(request: Request) -> int:
         config = loaded.config
     else:
         config = _as_wide_as_features(loaded, request.train)
+        _check_start(config)
     _check_measure(config)
     sharding.check(loaded)
     with processes(request.device, config.run.sharding == "full") as where:
@@ -80,6 +81,17 @@ def train(request: Request) -> int:
             open_log(request.folder, where.first)
             with stop_on_signals() as stop:
                 return _train(request, config, payload, where, stop)
+
+
+def _check_start(config: TrainConfig) -> None:
+    """Random convolutions must be able to learn."""
+    if config.ctc is None or not config.ctc.freeze_frontend:
+        return
+    if config.encoder.frontend == "waveform":
+        raise UserError(
+            "ctc.freeze_frontend = true without --init: the convolutions would keep their random "
+            "weights: give --init a pre-trained checkpoint, or set ctc.freeze_frontend=false"
+        )
 
 
 def _as_wide_as_features(loaded: LoadedConfig, train: Path) -> TrainConfig:

@@ -91,6 +91,13 @@ def test_fine_tuning_takes_encoder_and_architecture(sets, config_file, tmp_path)
     assert json.loads((tmp_path / "ft" / "run.json").read_text())["system"] == "mt4ssl"
 
 
+def test_random_convolutions_are_not_frozen(sets, config_file, tmp_path) -> None:
+    path = config_file(FINETUNE, model__frontend="waveform", ctc__freeze_frontend=True)
+    with pytest.raises(UserError, match="freeze_frontend = true without --init"):
+        go(sets, path, tmp_path / "exp")
+    assert not (tmp_path / "exp").exists()
+
+
 def test_settings_that_contradict_the_checkpoint_are_named(sets, config_file, tmp_path) -> None:
     assert go(sets, config_file(PRETRAIN), tmp_path / "pre") == 0
     path = config_file(FINETUNE, "ft.toml", model__dim=64, data__normalise=False)
