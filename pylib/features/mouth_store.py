@@ -6,7 +6,6 @@ and nothing is lost; any reader of Kaldi's formats gets the same numbers as floa
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 
@@ -14,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pylib.corpus.ark import ArkReader
-from pylib.corpus.atomic import atomic_path
 from pylib.corpus.errors import UserError
 
 Pictures = npt.NDArray[np.uint8]
@@ -97,15 +95,15 @@ def strip(pictures: Pictures, count: int = 12, every: float | None = None) -> Pi
     return out
 
 
-def contact_sheet(
-    clips: Mapping[str, Pictures], path_png: str | os.PathLike[str], columns: int = 12
-) -> None:
-    """Write a PNG with a row for each clip: its name above pictures spread over it.
+def contact_sheet(clips: Mapping[str, Pictures], columns: int = 12) -> Pictures:
+    """A row for each clip: its name above pictures spread over it.
 
     Args:
         clips: name -> uint8 (T, 96, 96).
-        path_png: the picture, written atomically.
         columns: pictures in a row.
+
+    Returns:
+        uint8 (112 clips, 96 columns), grey.
 
     Raises:
         UserError: no clips.
@@ -113,14 +111,10 @@ def contact_sheet(
     import cv2
 
     if not clips:
-        raise UserError(f"{os.fspath(path_png)}: no clips to show: name some")
+        raise UserError("no clips to show on a sheet of mouths: name some")
     rows = []
     for name, pictures in clips.items():
         label = np.full((16, SIDE * columns), 255, dtype=np.uint8)
         cv2.putText(label, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0,), 1, cv2.LINE_AA)
         rows += [label, strip(pictures, columns)]
-    done, data = cv2.imencode(".png", np.concatenate(rows))
-    if not done:
-        raise UserError(f"{os.fspath(path_png)}: the picture could not be encoded: use fewer clips")
-    with atomic_path(path_png) as temp:
-        temp.write_bytes(data.tobytes())
+    return np.concatenate(rows)

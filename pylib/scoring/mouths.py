@@ -23,6 +23,8 @@ from pylib.scoring.wer import Utterance
 
 SHOWN = 3  # best, and as many worst utterances
 PICTURES = 16  # of a clip
+SHEET = 12  # clips of the contact sheet
+SHEET_PICTURES = 8  # of each
 MOST_FRAMES = 250  # longer clips are not shown: 16 pictures of them tell little
 
 
@@ -60,8 +62,34 @@ def grey_png(picture: npt.NDArray[np.uint8]) -> bytes:
 
     done, data = cv2.imencode(".png", picture)
     if not done:
-        raise UserError("a strip of mouths could not be written as PNG: is OpenCV whole?")
+        raise UserError("a picture of mouths could not be written as PNG: is OpenCV whole?")
     return data.tobytes()
+
+
+def mouth_sheet(data: str | os.PathLike[str] | None) -> str:
+    """A contact sheet of clips spread evenly over a set, whatever was read from them.
+
+    Where the mouth was cut wrongly is seen here: the clips of `mouth_blocks` are chosen by errors.
+
+    Args:
+        data: data directory with mouth pictures; None = none.
+
+    Returns:
+        data URI of a PNG, "" without a directory.
+
+    Raises:
+        UserError: no mouth pictures there.
+    """
+    if data is None:
+        return ""
+    from pylib.features.mouth_store import contact_sheet, read_mouth
+
+    _, table = open_derived(data, "mouth")
+    utts = sorted(table)
+    places = sorted(set(np.linspace(0, len(utts) - 1, min(SHEET, len(utts))).round().astype(int)))
+    with ArkReader() as reader:
+        clips = {utts[i]: read_mouth(reader, table[utts[i]], utts[i]) for i in places}
+    return png_uri(grey_png(contact_sheet(clips, SHEET_PICTURES)))
 
 
 def mouth_blocks(data: str | os.PathLike[str] | None, found: Collected) -> list[dict[str, Any]]:

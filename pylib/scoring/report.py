@@ -23,7 +23,7 @@ from pylib.scoring.modality_tables import (
     modality_sections,
     phones_aligned,
 )
-from pylib.scoring.mouths import modality_pictures, mouth_blocks
+from pylib.scoring.mouths import modality_pictures, mouth_blocks, mouth_sheet
 from pylib.scoring.noise_curves import draw_noise
 from pylib.scoring.pictures import latent_picture
 from pylib.scoring.result_tables import (
@@ -246,6 +246,7 @@ def write_report(
         pictures=[latent_picture(path) for path in exhibits.latents],
         conversions=conversion_blocks(exhibits.conversions, exhibits.natural),
         mouths=mouth_blocks(exhibits.mouths, found),
+        sheet=mouth_sheet(exhibits.mouths),
         modalities=modality_pictures(found),
         environment=json.dumps(
             {**info.environment, "machine": info.machine}, indent=1, sort_keys=True

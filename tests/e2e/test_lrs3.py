@@ -32,7 +32,7 @@ def test_every_modality_and_condition_is_reported(smoke: Path) -> None:
     assert wers >= clean | {("test_babble_0", "av"), ("test_babble_0", "a")}
     assert {row["measure"] for row in found} >= {"wer", "cer", "pnmi"}
     page = (smoke / "report" / "index.html").read_text(encoding="utf-8")
-    assert page.count("<img") >= 2
+    assert page.count("<img") >= 2 and 'class="sheet"' in page
 
 
 def test_the_three_modalities_are_looked_for_in_one_space(smoke: Path) -> None:

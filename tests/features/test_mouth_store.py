@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from kaldiio import load_mat
@@ -84,16 +83,19 @@ def test_items_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
         to_matrix(np.zeros((2, 96, 96), dtype=np.float32))  # type: ignore[arg-type]
 
 
-def test_strips_and_sheets(tmp_path: Path) -> None:
+def test_strips_and_sheets() -> None:
     value = np.arange(30, dtype=np.uint8)[:, None, None] * np.ones((1, 96, 96), dtype=np.uint8)
     row = strip(value, 4)
     assert row.shape == (96, 384) and row[0, ::96].tolist() == [0, 10, 19, 29]
     assert strip(value[:2], 4)[0, ::96].tolist() == [0, 1, 255, 255]
     assert strip(value, 4, every=12.5)[0, ::96].tolist() == [0, 12, 25, 255]
     assert (strip(value[:0], 3) == 255).all()
-    contact_sheet({"one": value, "two": clip(5)}, tmp_path / "sheet.png", columns=5)
-    sheet = cv2.imread(str(tmp_path / "sheet.png"), cv2.IMREAD_GRAYSCALE)
-    assert sheet.shape == (2 * 112, 480)
+    two = clip(5)
+    sheet = contact_sheet({"one": value, "two": two}, columns=5)
+    assert sheet.shape == (2 * 112, 480) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[16:112], strip(value, 5))
+    np.testing.assert_array_equal(sheet[128:], strip(two, 5))
+    # The names are written in the bands above.
+    assert (sheet[:16] < 128).any() and (sheet[112:128] < 128).any()
     with pytest.raises(UserError, match="no clips"):
-        contact_sheet({}, tmp_path / "none.png")
+        contact_sheet({})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -182,6 +184,10 @@ def test_the_whole_report(scored, capsys) -> None:
     assert links and all(link.startswith("data:") for link in links)
     assert "Word error rate in noise</h2><svg" in page and "test in babble" in page
     assert page.count('class="mouth"') == 6 and page.count('class="pic"') == 1
+    sheet = re.findall(r'class="sheet" [^>]*src="data:image/png;base64,([^"]+)"', page)
+    picture = np.frombuffer(base64.b64decode(sheet[0]), dtype=np.uint8)
+    assert len(sheet) == 1
+    assert cv2.imdecode(picture, cv2.IMREAD_UNCHANGED).shape == (12 * 112, 8 * 96)
     assert page.count("(worst)") == 3 and page.count("(best)") == 3
     assert "PNMI" in text and "Other measures" not in text
     # Paired comparisons and alignments are those without noise.
@@ -238,7 +244,8 @@ def test_without_mouths_and_without_analysis(scored) -> None:
     shutil.rmtree("exp/pretrain")
     report.main([*LRS3, "exp", "exp/report"])
     page = Path("exp/report/index.html").read_text(encoding="utf-8")
-    assert 'class="mouth"' not in page and 'class="pic"' not in page and "in babble" in page
+    assert 'class="mouth"' not in page and 'class="sheet"' not in page
+    assert 'class="pic"' not in page and "in babble" in page
 
 
 def test_the_readme_has_the_key_table(scored) -> None:
@@ -292,3 +299,20 @@ def test_clips_without_a_mouth_are_counted_in_the_report(scored) -> None:
     )
     page = Path("report/index.html").read_text(encoding="utf-8")
     assert f'title="{" ".join(lost)}">2 of 12 clips have no mouth' in page
+
+
+def test_the_sheet_shows_clips_spread_over_the_set(tmp_path: Path) -> None:
+    from pylib.features.mouth_store import contact_sheet
+    from pylib.scoring.embed import png_uri
+    from pylib.scoring.mouths import grey_png, mouth_sheet
+
+    utts = [f"s{i // 5}-{i:03d}" for i in range(25)]
+    clips = {u: np.full((9, 96, 96), 10 * i, dtype=np.uint8) for i, u in enumerate(utts)}
+    with ArkWriter(tmp_path / "m.ark", tmp_path / "mouth.scp", COMPRESSION) as writer:
+        for utt, pictures in clips.items():
+            writer.write(utt, to_matrix(pictures))
+    write_json(tmp_path / "mouth.json", describe_mouth())
+    shown = [0, 2, 4, 7, 9, 11, 13, 15, 17, 20, 22, 24]
+    sheet = contact_sheet({utts[i]: clips[utts[i]] for i in shown}, 8)
+    assert mouth_sheet(tmp_path) == png_uri(grey_png(sheet))
+    assert mouth_sheet(None) == ""
