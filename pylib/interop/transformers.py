@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pylib.corpus.errors import UserError
+from pylib.interop.names import rename
 from pylib.nn.conv_frontend import KERNELS, STRIDES
 from pylib.nn.encoder import EncoderConfig
 
@@ -35,9 +36,18 @@ _NAMES = {
     "context.blocks.#.ffn.fc1.": "encoder.layers.#.feed_forward.intermediate_dense.",
     "context.blocks.#.ffn.fc2.": "encoder.layers.#.feed_forward.output_dense.",
 }
+# What a config.json must tell.
+_NEEDED = (
+    "conv_dim", "conv_bias", "hidden_size", "intermediate_size", "num_hidden_layers",
+    "num_attention_heads", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups",
+    "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop",
+)  # fmt: skip
+_NEEDED_OF = {
+    "hubert": ("feat_extract_norm", "do_stable_layer_norm"),
+    "data2vec-audio": ("conv_pos_kernel_size",),
+}
 _QKV = re.compile(r"context\.blocks\.(\d+)\.attention\.qkv\.(weight|bias)")
 _PART = re.compile(r"encoder\.layers\.(\d+)\.attention\.([qkv])_proj\.(weight|bias)")
-_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def architecture(config: EncoderConfig) -> str:
@@ -109,6 +119,8 @@ def config_from_transformers(config: Mapping[str, Any]) -> EncoderConfig:
     kind = config.get("model_type")
     if kind not in ("data2vec-audio", "hubert"):
         raise UserError(f"model_type = {kind!r}: expected data2vec-audio or hubert")
+    if lacks := [key for key in (*_NEEDED, *_NEEDED_OF[kind]) if key not in config]:
+        raise UserError(f"lacks {', '.join(lacks)}: give the config.json that came with the model")
     fixed = {
         "hidden_act": "gelu",
         "feat_extract_activation": "gelu",
@@ -148,18 +160,6 @@ def config_from_transformers(config: Mapping[str, Any]) -> EncoderConfig:
     )
 
 
-def _rename(name: str, table: Mapping[str, str]) -> str | None:
-    """`name` with its longest known prefix exchanged, or None if no prefix is known."""
-    number = _NUMBER.search(name)
-    generic = _NUMBER.sub("#", name, count=1) if number else name
-    for candidate in (generic, name):
-        for prefix in sorted(table, key=len, reverse=True):
-            if candidate.startswith(prefix):
-                renamed = table[prefix] + candidate[len(prefix) :]
-                return renamed.replace("#", number.group(), 1) if number else renamed
-    return None
-
-
 def state_to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict of Data2VecAudioModel or HubertModel from that of our `Encoder`.
 
@@ -177,7 +177,7 @@ def state_to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 key = f"encoder.layers.{qkv[1]}.attention.{letter}_proj.{qkv[2]}"
                 theirs[key] = part.clone()
             continue
-        renamed = _rename(name, _NAMES)
+        renamed = rename(name, _NAMES)
         if renamed is None:
             raise UserError(f"{name}: transformers has no name for this weight")
         theirs[renamed] = value
@@ -202,7 +202,7 @@ def state_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             key = f"context.blocks.{part[1]}.attention.qkv.{part[3]}"
             parts.setdefault(key, {})[part[2]] = value
             continue
-        renamed = _rename(name, back)
+        renamed = rename(name, back)
         if renamed is None:
             raise UserError(f"{name}: our encoder has no name for this weight")
         ours[renamed] = value

@@ -91,7 +91,9 @@ def load(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     payload = read(path)
     if not isinstance(payload, dict) or not {"format", "system", "config", "model"} <= set(payload):
-        raise UserError(f"{path}: not a checkpoint of Trivium: convert it with pylib.interop first")
+        raise UserError(
+            f"{path}: not a checkpoint of Trivium: make one of it with steps/convert_checkpoint.sh"
+        )
     if payload["format"] != FORMAT:
         raise UserError(
             f"{path}: checkpoint format {payload['format']}, this version reads {FORMAT}: use the "
