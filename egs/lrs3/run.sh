@@ -60,7 +60,7 @@ analyse=     # what each layer and modality knows of phones, and retrieval betwe
 # end of options
 . "$TRIVIUM_ROOT/local/preset.sh"
 . local/choices.sh
-check_systems "$systems"
+check_options
 recipe_begin
 
 array=(--cmd "$decode_cmd" --nj "$nj")
@@ -177,7 +177,7 @@ for system in $systems; do
     # fine-tuning on the labelled set
     stage 11 finetune --in "$data/mouth/labelled/text" "$exp/subwords/spm.model" "${init[@]:1}" \
       --out "$tuned/checkpoint_best.pt" -- "${train[@]}" --seed "$seed" --config "$config" --system-name "$name" \
-      "${init[@]}" --set "av_data.subwords=$exp/subwords/spm.model av_data.noise=$data/noise $set_finetune" \
+      "${init[@]}" --set "av_data.subwords=$exp/subwords/spm.model av_data.noise=$data/noise$(tuned_for "$streams" "$system") $set_finetune" \
       "$data/mouth/labelled" "$data/mouth/dev" "$tuned"
     # length penalty and CTC weight chosen on dev; every modality in every condition, WER and CER
     stage 12 decode --in "$tuned/checkpoint_best.pt" "$data/noise/noise.json" "$data/test/logfbank.scp" \

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
+
+import pytest
+
+from pylib.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "egs" / "lrs3" / "run.sh"
@@ -51,3 +56,50 @@ def test_the_whole_test_set_is_decoded() -> None:
     for words in found:
         assert words[-2] == "exp_plan/data/test"
         assert option(words, "pictures") == "exp_plan/data/mouth/test"
+
+
+def finetunings(*options: str) -> dict[str, TrainConfig]:
+    """Name of a fine-tuned model -> its settings, as the training would read them."""
+    found = {}
+    for words in of(plan(*options), "train"):
+        name = Path(words[-1]).name
+        if name.startswith("finetune_"):
+            files = [RECIPE.parent / file for file in option(words, "config").split()]
+            given = re.split(r"\s+(?=\w+\.\w+=)", option(words, "set").strip())
+            found[name] = load_config(files, given).config
+    return found
+
+
+@pytest.mark.parametrize("preset", ["smoke", "mini", "small", "base", "large"])
+def test_a_model_is_tuned_with_the_streams_that_it_is_named_after(preset: str) -> None:
+    found = finetunings("--preset", preset, "--iteration", "1", "--finetune", "all av v a",
+                        "--systems", "vatlm scratch")  # fmt: skip
+    assert len(found) == 8
+    for name, config in found.items():
+        streams = name.split("_")[-2]
+        assert config.seq2seq is not None
+        expected = {"a": ("audio",), "v": ("video",)}.get(streams, ("audio", "video"))
+        assert config.seq2seq.modalities == expected, name
+        assert (config.seq2seq.modality_dropout > 0) == (streams == "all"), name
+        # A random encoder that is frozen learns nothing, for most of the updates.
+        if "scratch" in name:
+            assert config.seq2seq.freeze_updates == 0, name
+    if preset == "base":
+        frozen = {
+            n: c.seq2seq.freeze_updates for n, c in found.items() if "vatlm" in n and c.seq2seq
+        }
+        assert all(frozen.values())
+
+
+def test_settings_by_hand_win() -> None:
+    found = finetunings("--systems", "scratch", "--finetune", "av", "--set-finetune",
+                        "seq2seq.freeze_updates=7 seq2seq.modality_dropout=0.25")  # fmt: skip
+    (config,) = found.values()
+    assert config.seq2seq is not None
+    assert (config.seq2seq.freeze_updates, config.seq2seq.modality_dropout) == (7, 0.25)
+
+
+@pytest.mark.parametrize("options", [("--finetune", "vav"), ("--systems", "hubert")])
+def test_names_that_are_none_are_refused(options: tuple[str, str]) -> None:
+    done = call(*options)
+    assert done.returncode == 2 and options[1] in done.stderr and not done.stdout
