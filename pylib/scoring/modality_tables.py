@@ -12,6 +12,9 @@ from pylib.scoring.measure_tables import Section, Table, cell, label, labelled, 
 
 # What is seen in decoding, in reading order: both, sound, lips.
 MODALITIES = ("av", "a", "v")
+# The words of lips held against other clips, what steps/swap_clips.sh makes: a guess without input.
+OTHER = "v_other"
+GUESS = "; v_other: words read from the lips of other clips, a guess that knows the language alone"
 NAMES = {"av": "sound and lips", "a": "sound", "v": "lips", "p": "phones"}
 # Agreement with an alignment is not agreement with a listener, above all where phones are shown.
 ALIGNED = " (phone times by forced alignment with the text, not known)"
@@ -44,6 +47,11 @@ def is_modal(row: Row) -> bool:
 def is_rate(row: Row) -> bool:
     """Whether a row is an error rate of a decoding of one modality."""
     return row["measure"] in ("wer", "cer") and row["decode"] in MODALITIES
+
+
+def is_guess(row: Row) -> bool:
+    """Whether a row is the error rate of words that were read from other clips."""
+    return row["measure"] in ("wer", "cer") and row["decode"] == OTHER
 
 
 def _order(name: Any) -> tuple[bool, str]:
@@ -87,12 +95,15 @@ def _table(
 
 
 def clean_table(rows: Sequence[Row], measure: str) -> Table | None:
-    """One error rate without noise: a line for each system, a column for each set and modality."""
-    rows = [row for row in rows if row["measure"] == measure and is_rate(row) and is_clean(row)]
+    """One error rate without noise: a line for each system, a column for each set and modality,
+    the guess without input last."""
+    shown = [row for row in rows if is_rate(row) or is_guess(row)]
+    rows = [row for row in shown if row["measure"] == measure and is_clean(row)]
     if not rows:
         return None
     found = {(row["set"], row["decode"]) for row in rows}
-    pairs = sorted(found, key=lambda p: (_order(p[0]), MODALITIES.index(p[1])))
+    order = (*MODALITIES, OTHER)
+    pairs = sorted(found, key=lambda p: (_order(p[0]), order.index(p[1])))
 
     def column(pair: tuple[Any, Any]) -> tuple[str, Callable[[Row], bool]]:
         return f"{pair[0]} {pair[1]}", lambda row: (row["set"], row["decode"]) == pair
@@ -191,7 +202,8 @@ def modality_sections(rows: Sequence[Row], aligned: bool = False) -> list[Sectio
     """
     if not has_modalities(rows):
         return []
-    rows = labelled([row for row in rows if is_rate(row) or is_modal(row)])
+    rows = labelled([row for row in rows if is_rate(row) or is_guess(row) or is_modal(row)])
+    guess = GUESS if any(map(is_guess, rows)) else ""
     clean = [table for measure in ("wer", "cer") if (table := clean_table(rows, measure))]
     noisy = [noise_table(rows, *pair) for pair in noises_of(rows)]
     names = sorted({row["set"] for row in rows if is_modal(row)}, key=_order)
@@ -202,7 +214,7 @@ def modality_sections(rows: Sequence[Row], aligned: bool = False) -> list[Sectio
         if (table := layer_table(rows, measure, name))
     ]
     chapters = (
-        ("Recognition from sound and lips (av), sound (a), lips (v)", clean),
+        (f"Recognition from sound and lips (av), sound (a), lips (v){guess}", clean),
         ("Recognition in noise", noisy),
         (f"Modalities inside the encoder{ALIGNED if aligned else ''}", inside),
     )

@@ -20,6 +20,7 @@ from pylib.scoring.measure_tables import LEGEND, markdown_table, sections
 from pylib.scoring.modality_tables import (
     has_modalities,
     is_clean,
+    is_guess,
     modality_sections,
     phones_aligned,
 )
@@ -118,6 +119,8 @@ def _alignments(found: Collected) -> list[dict[str, Any]]:
     for row in found.rows:
         if row["measure"] != "wer" or str(row["set"]).startswith("dev") or not is_clean(row):
             continue
+        if is_guess(row):  # all of it is wrong, on purpose
+            continue
         _, score = read_score(row["file"])
         shown = [alignment_view(u) for u in worst(score, WORST)]
         blocks.append({"row": row, "run": run_of(row), "utterances": shown})
@@ -130,7 +133,7 @@ def _players(found: Collected) -> list[dict[str, Any]]:
 
     sets: dict[str, list[Row]] = {}
     for row in found.rows:
-        shown = row["measure"] == "wer" and is_clean(row)
+        shown = row["measure"] == "wer" and is_clean(row) and not is_guess(row)
         if shown and not str(row["set"]).startswith("dev"):
             sets.setdefault(row["set"], []).append(row)
     players = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from pylib.scoring.collect import Collected, Row
 from pylib.scoring.measures import is_tabled
-from pylib.scoring.modality_tables import MODALITIES, is_clean, is_modal
+from pylib.scoring.modality_tables import MODALITIES, is_clean, is_guess, is_modal
 from pylib.scoring.score_files import read_score
 from pylib.scoring.significance import compare
 
@@ -101,7 +101,7 @@ def decode_settings(found: Collected) -> list[dict[str, Any]]:
     """
     lines = []
     for row in found.rows:
-        if row["measure"] != "wer":
+        if row["measure"] != "wer" or is_guess(row):  # nothing was decoded for a guess
             continue
         details = found.details[row["file"]]
         if not is_clean(row) and not details["missing"]:
@@ -140,7 +140,7 @@ def comparisons(found: Collected) -> list[dict[str, Any]]:
 
     A baseline is compared with those before it in `BASELINES`, not with those after it.
     """
-    rows = [row for row in found.rows if row["measure"] == "wer" and is_clean(row)]
+    rows = [r for r in found.rows if r["measure"] == "wer" and is_clean(r) and not is_guess(r)]
     scores = {row["file"]: read_score(row["file"])[1] for row in rows}
     lines = []
     for number, baseline in enumerate(BASELINES, 1):

@@ -144,6 +144,38 @@ def test_seeds_are_put_together_and_means_taken() -> None:
     ]  # fmt: skip
 
 
+def test_the_guess_without_input_stands_beside_the_lips() -> None:
+    rows = [row("vatlm", 1, "test", d, v) for d, v in (("v", 40.0), ("v_other", 97.0), ("av", 9.0))]
+    (section,) = modality_sections(rows)
+    table = section.tables[0]
+    assert table.header[2:] == ["test av", "test v", "test v_other"]
+    assert table.lines == [["vatlm", "1", "9.00", "40.00", "97.00"]]
+    assert "v_other: words read from the lips of other clips" in section.title
+    assert "v_other" not in modality_sections(rows[:1])[0].title
+    assert "v_other" not in " ".join(modality_key_table(rows).header)
+
+
+def test_the_guess_is_scored_and_in_no_other_part_of_the_report(scored) -> None:
+    from pylib.bin import swap_clips
+
+    for run in ("vatlm", "scratch"):
+        folder = Path(f"exp/{run}/decode_test_v")
+        swap_clips.main([str(folder)])
+        assert score_wer.main(["data/test", f"{folder}_other"]) == 0
+    report.main([*LRS3, "exp", "exp/report"])
+    summary = json.loads(Path("exp/report/summary.json").read_text(encoding="utf-8"))
+    found = [r for r in summary["results"] if r["decode"] == "v_other"]
+    assert {(r["system"], r["measure"]) for r in found} == {
+        (system, measure) for system in ("vatlm", "scratch") for measure in ("wer", "cer")
+    }
+    text = Path("exp/report/RESULTS.md").read_text(encoding="utf-8")
+    heads = [line for line in text.splitlines() if "v_other" in line]
+    # The title, and in each of two tables the head and that of the single runs, if any.
+    assert heads[0].startswith("## Recognition") and all(
+        line.startswith(("##", "| system ")) for line in heads
+    )
+
+
 def test_a_mean_needs_every_ratio() -> None:
     rows = [row("a", 1, f"test_music_{r}", "a", 5.0) for r in (-5, 0)]
     rows += [row("b", 1, "test_music_0", "a", 7.0)]

@@ -3,6 +3,7 @@
 # Length penalty and CTC weight chosen on dev, the test set decoded with every modality in every
 # condition, scores: <exp-dir>/decode_<set>[_<noise>_<SNR>]_<modality>/scoring. All of <test-data> is
 # scored: a clip that --pictures lacks is read from sound alone, and is deleted words of lips alone.
+# What lips alone say is also scored against other clips (v_other): a guess without input.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../../path.sh"
 # options
@@ -29,4 +30,9 @@ decode=("$steps/decode_av.sh" --cmd "$cmd" --nj "$nj" --modalities "$modalities"
 mapfile -t folders < <("${decode[@]}" --list true)
 for folder in "${folders[@]}"; do
   "$steps/score_wer.sh" "$test" "$folder"
+  # What lips alone must beat: the same words held against other clips.
+  if [[ $folder = */decode_"$(basename "$test")"_v ]]; then
+    "$steps/swap_clips.sh" --cmd "$cmd" "$folder"
+    "$steps/score_wer.sh" "$test" "${folder}_other"
+  fi
 done
