@@ -138,7 +138,7 @@ for ((it = 1; it < iteration; it++)); do
 done
 mixture=''
 if [[ " $systems " = *" vatlm "* ]]; then
-  mixture="mixture.audiotext=$data/audiotext$suffix"
+  mixture="mixture.audiotext=$data/audiotext$suffix$turns"
   [ -z "$audio_dir" ] || mixture+=" mixture.onlyaudio=$data/onlyaudio$suffix"
   if [ -n "$text" ]; then
     # the phone-to-unit model, and units of the text-only set
@@ -181,7 +181,7 @@ for system in $systems; do
       "$data/mouth/labelled" "$data/mouth/dev" "$tuned"
     # length penalty and CTC weight chosen on dev; every modality in every condition, WER and CER
     stage 12 decode --in "$tuned/checkpoint_best.pt" "$data/noise/noise.json" "$data/test/logfbank.scp" \
-      "$data/mouth/test/mouth.scp" --out "$tuned/decode_test_${modalities%% *}/scoring" -- \
+      "$data/mouth/test/mouth.scp" --out "$tuned/$(first_decoding "$modalities" "$conditions")/scoring" -- \
       local/recognise.sh "${array[@]}" --beam "$beam" \
       --modalities "$modalities" --conditions "$conditions" --noise "$data/noise" \
       --pictures "$data/mouth/test" "$tuned/checkpoint_best.pt" "$data/mouth/dev" "$data/test" "$tuned"

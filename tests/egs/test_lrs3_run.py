@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pylib.decoding.variants import parse_conditions, parse_modalities, variants_of
 from pylib.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +104,91 @@ def test_settings_by_hand_win() -> None:
 def test_names_that_are_none_are_refused(options: tuple[str, str]) -> None:
     done = call(*options)
     assert done.returncode == 2 and options[1] in done.stderr and not done.stdout
+
+
+def test_noise_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    real = ("--corpus-dir", "/data/LRS3", "--systems", "scratch")
+    done = call("--preset", "small", *real)
+    assert done.returncode == 2 and not done.stdout
+    assert (
+        "music:0: no music noise without --musan, only babble, speech: give --musan" in done.stderr
+    )
+    (tmp_path / "music").mkdir()
+    done = call("--preset", "small", *real, "--musan", str(tmp_path))
+    assert done.returncode == 2 and "no natural noise in" in done.stderr
+    (tmp_path / "noise").mkdir()
+    assert plan("--preset", "small", *real, "--musan", str(tmp_path))
+    assert plan("--preset", "small", *real, "--conditions", "clean babble:-5 speech:2.5")
+    for wrong in ("rain:0", "babble", "babble:x", " "):
+        done = call("--conditions", wrong)
+        assert done.returncode == 2 and "--conditions" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("conditions", "finetune", "name"),
+    [
+        ("clean babble:0", "all", "decode_test_av"),
+        ("babble:-5 clean", "all", "decode_test_babble_-5_av"),
+        ("speech:2.50", "a", "decode_test_speech_2.5_a"),
+        ("music:-0", "av", "decode_test_music_0_av"),
+        ("babble:+10", "v", "decode_test_v"),
+    ],
+)
+def test_the_stage_says_what_it_decodes_first(conditions: str, finetune: str, name: str) -> None:
+    words = [conditions, {"all": "av a v"}.get(finetune, finetune)]
+    (variant, *_) = variants_of(parse_conditions(words[0]), parse_modalities(words[1]))
+    assert variant.name("test") == name
+    done = subprocess.run(
+        ["bash", "-c", '. "$1/local/choices.sh"; first_decoding "$2" "$3"', "-",
+         str(RECIPE.parent), words[1], conditions],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == name
+    status = subprocess.run(
+        ["bash", str(RECIPE), "--status", "--exp", "exp_plan", "--systems", "scratch",
+         "--conditions", conditions, "--finetune", finetune],
+        capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert f"{name}/scoring" in status.stdout
+
+
+def turns(*options: str) -> dict[str, int]:
+    """Micro-batches of VATLM's pre-training, and the kinds of data that take turns."""
+    for words in of(plan(*options), "train"):
+        if Path(words[-1]).name.startswith("pretrain_vatlm"):
+            files = [RECIPE.parent / file for file in option(words, "config").split()]
+            given = re.split(r"\s+(?=\w+\.\w+=)", option(words, "set").strip())
+            config = load_config(files, given).config
+            assert config.mixture is not None
+            kinds = 1 + len(config.mixture.sets())
+            return {"micro": config.optim.micro_batches, "kinds": kinds}
+    raise AssertionError("no pre-training")
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds", "micro"),
+    [
+        (("--preset", "base", "--text", "t", "--audio-dir", "a"), 4, 128),
+        (("--preset", "base", "--text", "t"), 3, 96),
+        (("--preset", "base", "--audio-dir", "a"), 3, 96),
+        (("--preset", "base"), 2, 64),
+        (("--preset", "large", "--text", "t"), 3, 192),
+        (("--preset", "small", "--text", "t"), 3, 3),
+        (("--preset", "small"), 2, 4),
+    ],
+)
+def test_every_kind_of_data_has_its_turn(options: tuple[str, ...], kinds: int, micro: int) -> None:
+    """Whatever is given of --text and --audio-dir: a fourth of the configured number each."""
+    real = ("--corpus-dir", "/data/LRS3", "--musan", "/data/musan", "--iteration", "1")
+    assert turns(*options, *real, "--systems", "vatlm") == {"micro": micro, "kinds": kinds}
+
+
+def test_turns_that_the_processes_cannot_share_are_refused() -> None:
+    real = ("--corpus-dir", "/data/LRS3", "--text", "t")
+    done = call(*real)  # mini: two processes
+    assert done.returncode == 2 and not done.stdout
+    assert "3 micro-batches an update, which 2 processes cannot share" in done.stderr
+    assert turns(*real, "--nproc", "1") == {"micro": 3, "kinds": 3}
+    assert turns(*real, "--set-pretrain", "optim.micro_batches=6") == {"micro": 6, "kinds": 3}
+    done = call(*real, "--nproc", "1", "--set-pretrain", "optim.micro_batches=4")
+    assert done.returncode == 2 and "a multiple of 3" in done.stderr

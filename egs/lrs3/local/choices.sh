@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Sourced by run.sh: what it refuses, which word of an option, and which file of settings, goes with a training.
+# shellcheck disable=SC2034,SC2154 # the options and turns are run.sh's
 set -euo pipefail
-
-# shellcheck disable=SC2154 # the options are run.sh's
 
 # check_options: refuses what could only fail, before the first stage.
 check_options() {
@@ -19,6 +18,69 @@ check_options() {
       *) usage_error "--finetune $streams: all (one model for A, V and AV), av, v or a" ;;
     esac
   done
+  _check_conditions
+  turns=''
+  [[ " $systems " != *" vatlm "* ]] || _check_kinds
+}
+
+# _check_conditions: is there noise of every kind that --conditions names?
+_check_conditions() {
+  local condition there="babble speech" where="without --musan"
+  [ -z "$musan" ] || where="in $musan"
+  if [ -z "$corpus_dir$musan" ] || { [ -n "$musan" ] && [ ! -d "$musan" ]; }; then
+    there+=" music natural" # the built-in corpus has both; where a tree is not there, stage 2 says so
+  elif [ -n "$musan" ]; then
+    [ ! -d "$musan/music" ] || there+=" music"
+    [ ! -d "$musan/noise" ] || there+=" natural"
+  fi
+  [ -n "${conditions// /}" ] || usage_error "--conditions: none given: clean, babble:0 ..."
+  for condition in $conditions; do
+    [ "$condition" != clean ] || continue
+    [[ $condition =~ ^(babble|speech|music|natural):[-+]?[0-9]+([.][0-9]+)?$ ]] ||
+      usage_error "--conditions $condition: clean, or <noise>:<SNR in dB> such as babble:-5, of ${there// /, }"
+    [[ " $there " = *" ${condition%%:*} "* ]] ||
+      usage_error "--conditions $condition: no ${condition%%:*} noise $where, only ${there// /, }:" \
+        "give --musan DIR, a tree with music and noise, or other --conditions, such as \"clean babble:0 speech:0\""
+  done
+}
+
+# _check_kinds: turns = the setting of VATLM's micro-batches where not all four kinds of data are there.
+# Configurations count them for four. Of base and large each kind keeps its published share; the others
+# keep their number where the kinds can share it evenly.
+_check_kinds() {
+  local kinds=4 micro processes=$(((ngpu > 0 ? ngpu : nproc) * num_nodes))
+  if [ -n "$corpus_dir" ]; then
+    [ -n "$audio_dir" ] || kinds=$((kinds - 1))
+    [ -n "$text" ] || kinds=$((kinds - 1))
+  fi
+  [ "$kinds" -lt 4 ] || return 0
+  if [[ $set_pretrain =~ (^|[[:blank:],])optim\.micro_batches=([0-9]+) ]]; then
+    micro=${BASH_REMATCH[2]}
+    ((micro % kinds == 0)) ||
+      usage_error "--set-pretrain optim.micro_batches=$micro: $kinds kinds of data take turns: a multiple of $kinds"
+  else
+    micro=$("$TRIVIUM_PYTHON" -S -c 'import pathlib, sys; from pylib.training.config_file import read_flat
+print(read_flat(pathlib.Path(sys.argv[1]))[0]["optim.micro_batches"])' "$(chosen "vatlm_$preset" "${vox:+vox}")")
+    if [[ $preset = base || $preset = large ]] || ((micro % kinds)); then
+      micro=$((micro * kinds / 4))
+      turns=" optim.micro_batches=$micro"
+    fi
+  fi
+  ((micro % processes == 0)) ||
+    usage_error "$kinds kinds of data (video; audio with text${audio_dir:+; audio}${text:+; text}) are $micro" \
+      "micro-batches an update, which $processes processes cannot share: other --nproc, --ngpu, --num-nodes," \
+      "or all four kinds: give --audio-dir and --text"
+}
+
+# first_decoding <modalities> <conditions>: directory of the first that local/recognise.sh decodes.
+first_decoding() {
+  local noise='' modality condition
+  read -r modality _ <<<"$1"
+  read -r condition _ <<<"$2"
+  if [ "$modality" != v ] && [ "$condition" != clean ]; then
+    noise=$(LC_ALL=C printf '_%s_%g' "${condition%%:*}" "${condition#*:}")
+  fi
+  echo "decode_test${noise/%_-0/_0}_$modality"
 }
 
 # tuned_for <streams> <system>: settings, a blank before each, of a fine-tuning that follow from its name, whatever the file.
