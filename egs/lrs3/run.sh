@@ -51,6 +51,7 @@ corpus_size= # size of the built-in corpus: smoke, easy or full
 corpus_set=  # settings of the built-in corpus to override
 clusters=    # units of each iteration, the last number for all that follow
 layers=      # layer whose features each later iteration clusters, likewise
+fraction=    # share of the utterances that k-means is fitted to
 vocab=       # subword pieces, at most
 finetune=    # models tuned: all (one for A, V and AV), av, v, a
 conditions=  # test conditions: clean, <noise>:<SNR in dB>
@@ -115,7 +116,7 @@ fi
 # k-means of MFCCs and their labels
 stage 6 units --in "$data/mouth/pretrain/mfcc.scp" --out "$exp/kmeans_it1/centroids.npy" -- \
   steps/train_kmeans.sh --cmd "$decode_cmd" --feats mfcc --clusters "$(nth 1 "$clusters")" \
-  "$data/mouth/pretrain" "$exp/kmeans_it1"
+  --fraction "$fraction" "$data/mouth/pretrain" "$exp/kmeans_it1"
 of_sets mfcc.scp labels.scp '' "$data/mouth/dev" "${speech[@]}"
 stage 6 units --in "${ins[@]}" "$exp/kmeans_it1/centroids.npy" --out "${outs[@]}" -- \
   steps/dump_labels.sh "${array[@]}" --rate 25 --align start "$data/mouth/dev" "${speech[@]}" "$exp/kmeans_it1"
@@ -133,8 +134,9 @@ for ((it = 1; it < iteration; it++)); do
   for dir in "${speech[@]}" "$data/mouth/dev"; do outs+=("$dir$suffix/labels.scp"); done
   # k-means and labels of those features, both modalities in where there are two
   stage 8 relabel --in "$model/checkpoint_last.pt" --out "${outs[@]}" -- \
-    steps/relabel.sh "${array[@]}" --layer "$(nth "$it" "$layers")" --clusters "$(nth $((it + 1)) "$clusters")" \
-    --rate 25 --suffix "$suffix" "$model/checkpoint_last.pt" "$exp/kmeans_$next" "${speech[@]}" "$data/mouth/dev"
+    steps/relabel.sh "${array[@]}" "${on_gpu[@]}" --layer "$(nth "$it" "$layers")" --rate 25 --suffix "$suffix" \
+    --clusters "$(nth "$((it + 1))" "$clusters")" --fraction "$fraction" --keep-feats false \
+    "$model/checkpoint_last.pt" "$exp/kmeans_$next" "${speech[@]}" "$data/mouth/dev"
 done
 mixture=''
 if [[ " $systems " = *" vatlm "* ]]; then
@@ -182,9 +184,8 @@ for system in $systems; do
     # length penalty and CTC weight chosen on dev; every modality in every condition, WER and CER
     stage 12 decode --in "$tuned/checkpoint_best.pt" "$data/noise/noise.json" "$data/test/logfbank.scp" \
       "$data/mouth/test/mouth.scp" --out "$tuned/$(first_decoding "$modalities" "$conditions")/scoring" -- \
-      local/recognise.sh "${array[@]}" --beam "$beam" \
-      --modalities "$modalities" --conditions "$conditions" --noise "$data/noise" \
-      --pictures "$data/mouth/test" "$tuned/checkpoint_best.pt" "$data/mouth/dev" "$data/test" "$tuned"
+      local/recognise.sh "${array[@]}" --beam "$beam" --modalities "$modalities" --conditions "$conditions" \
+      --noise "$data/noise" --pictures "$data/mouth/test" "$tuned/checkpoint_best.pt" "$data"/{mouth/dev,test} "$tuned"
   done
   [ "$system" != scratch ] && [ "$analyse" = true ] || continue
   # phones in every layer, and the modalities in one space

@@ -192,3 +192,17 @@ def test_turns_that_the_processes_cannot_share_are_refused() -> None:
     assert turns(*real, "--set-pretrain", "optim.micro_batches=6") == {"micro": 6, "kinds": 3}
     done = call(*real, "--nproc", "1", "--set-pretrain", "optim.micro_batches=4")
     assert done.returncode == 2 and "a multiple of 3" in done.stderr
+
+
+@pytest.mark.parametrize(("preset", "share"), [("small", "1.0"), ("base", "0.1"), ("large", "0.1")])
+def test_labels_of_a_model_at_full_scale(preset: str, share: str) -> None:
+    """On the GPUs that there are, k-means of a tenth, and no terabytes of features left behind."""
+    found = plan("--preset", preset, "--ngpu", "4")
+    relabels = of(found, "relabel")
+    assert len(relabels) == {"small": 1}.get(preset, 4)
+    for words in relabels:
+        assert (option(words, "device"), option(words, "gpu")) == ("cuda", "1")
+        assert (option(words, "fraction"), option(words, "keep-feats")) == (share, "false")
+    assert [option(words, "fraction") for words in of(found, "train_kmeans")] == [share]
+    for words in of(plan("--preset", preset), "relabel"):
+        assert "--device" not in words

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sourced by run.sh: what it refuses, which word of an option, and which file of settings, goes with a training.
-# shellcheck disable=SC2034,SC2154 # the options and turns are run.sh's
+# shellcheck disable=SC2034,SC2154 # run.sh's own, and what it takes from here
 set -euo pipefail
 
 # check_options: refuses what could only fail, before the first stage.
@@ -19,7 +19,8 @@ check_options() {
     esac
   done
   _check_conditions
-  turns=''
+  on_gpu=() turns=''
+  [ "$ngpu" -eq 0 ] || on_gpu=(--device cuda --gpu 1) # of a job that computes features of a model
   [[ " $systems " != *" vatlm "* ]] || _check_kinds
 }
 
