@@ -20,6 +20,7 @@ from pylib.corpus.video import VideoInfo, probe, read_audio, read_grey
 RATE = 16000
 SAMPLES_PER_FRAME = RATE // VIDEO_RATE
 WHOLE_SECONDS = 15.0  # a clip whose last word ends before is not cut
+_EXACT = 0.5 / SAMPLES_PER_FRAME  # frames: lengths are whole samples
 PAUSE = 0.4  # s between two words: the clip is cut there
 
 
@@ -48,7 +49,8 @@ class ClipRules:
     Attributes:
         fps: `resample` takes video of any rate, frames being repeated or left out; `refuse` none
             but VIDEO_RATE.
-        max_skew: frames, above the one of rounding, that sound and video may differ in length.
+        max_skew: frames, above the one of rounding, that sound and video may differ in length;
+            what differs by more than that one is taken, and told (`Loaded.skewed`).
         min_seconds: a shorter piece is left out.
         max_seconds: a longer piece is left out; 0 = none is.
         check: `probe` (packets and the first frame) or `decode` (all frames).
@@ -91,11 +93,13 @@ class Loaded:
         frames: of video, at VIDEO_RATE.
         samples: its sound, float32 (640 * frames,).
         resampled: why its frames are not those of the file; empty where they are.
+        skewed: by how much sound and video differed in length, where it was more than a frame.
     """
 
     frames: int
     samples: Samples
     resampled: str
+    skewed: str = ""
 
 
 def split_at_pauses(
@@ -144,13 +148,18 @@ def load_clip(path: str, rules: ClipRules) -> Loaded:
             frames = sum(1 for _ in read_grey(path))
     except UserError as error:
         raise Unusable("corrupt", str(error)) from error
-    skew = len(samples) / SAMPLES_PER_FRAME - frames
+    # A decoder fills the last block of a codec up (by 1.6 frames of AAC); the packets tell its end.
+    heard = min(len(samples) / RATE, info.audio_samples / info.audio_rate)
+    skew = heard * VIDEO_RATE - frames
     if abs(skew) > rules.max_skew + 1:
         raise Unusable(
             "audio-video",
-            f"{path}: {len(samples) / RATE:.3f} s of sound, {frames / VIDEO_RATE:.3f} s of video",
+            f"{path}: {heard:.3f} s of sound, {frames / VIDEO_RATE:.3f} s of video",
         )
-    return Loaded(frames, fit(samples, frames), other)
+    skewed = ""
+    if abs(skew) > 1 + _EXACT:
+        skewed = f"sound {abs(skew):.2f} frames {'longer' if skew > 0 else 'shorter'} than video"
+    return Loaded(frames, fit(samples, frames), other, skewed)
 
 
 def _other_rate(info: VideoInfo) -> str:

@@ -89,6 +89,21 @@ def test_what_is_left_out(tmp_path):
     assert kind_of(write_mp4(tmp_path / "less.mp4", 50, chirp(1.7))) == "audio-video"
 
 
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [(0.0, ""), (0.9, ""), (-0.9, ""), (1.0, ""), (-1.0, ""), (1.5, "longer"), (-1.5, "shorter")],
+)
+def test_lengths_apart_by_more_than_a_frame_are_told(tmp_path, frames, told):
+    """1.5 frames are between the frame of rounding and the 2 from which on a clip is refused; what
+    the codec fills its last block up with is none of it."""
+    path = write_mp4(tmp_path / "a.mp4", 50, chirp((50 + frames) / 25))
+    loaded = load_clip(str(path), ClipRules())
+    assert loaded.frames == 50 and loaded.samples.shape == (32000,)
+    assert loaded.skewed == (f"sound 1.50 frames {told} than video" if told else "")
+    if told:
+        assert kind_of(path, max_skew=0.0) == "audio-video"
+
+
 def test_other_rates_are_resampled_or_refused(tmp_path):
     ntsc = write_mp4(tmp_path / "n.mp4", 60, chirp(2.0), fps=Fraction(30000, 1001))
     loaded = load_clip(str(ntsc), ClipRules(check="decode"))

@@ -165,6 +165,27 @@ def test_other_frame_rates(tree: FaceTree, tmp_path: Path) -> None:
     assert "spk0-60002" in utterances(data, "pretrain") + utterances(data, "dev")
 
 
+def test_sound_a_little_longer_than_video_is_taken_and_listed(
+    tree: FaceTree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree.clip("trainval/spk0/60000", sound=2.06)
+    tree.clip("test/spk9/60001", sound=1.94)
+    tree.clip("trainval/spk0/60002", sound=2.03)
+    tree.clip("trainval/spk0/60003", frames=60, sound=2.0, fps=Fraction(30000, 1001))
+    tree.clip("test/spk9/60004", sound=2.12)
+    data = tmp_path / "data"
+    summary = prepare(tree.root, data)
+    assert (summary["skewed"], summary["resampled"]) == (2, 1)
+    assert summary["excluded"] == {"audio-video": 1}
+    assert (data / "irregular.txt").read_text("utf-8").splitlines() == [
+        "spk0-60003 resampled 29.97 frames a second",
+        "spk0-60000 skewed sound 1.50 frames longer than video",
+        "spk9-60001 skewed sound 1.50 frames shorter than video",
+    ]
+    assert "more than a frame, sound was cut or filled up: 2 utterances" in capsys.readouterr().out
+    assert "spk9-60001" in utterances(data, "test")
+
+
 def test_lrs2(tmp_path: Path) -> None:
     tree = FaceTree(tmp_path / "LRS2")
     ids = [f"5535415/0000{n}" for n in range(6)]

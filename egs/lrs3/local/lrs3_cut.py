@@ -42,6 +42,7 @@ class Made:
         first, frames: of the video, 25 a second.
         text: words in capitals; empty where there are none.
         resampled: what was irregular about the frames; empty where nothing was.
+        skewed: how far apart the lengths of sound and video were; empty for a frame or less.
     """
 
     utt: str
@@ -54,6 +55,7 @@ class Made:
     frames: int
     text: str
     resampled: str
+    skewed: str = ""
 
 
 def plan(clip: Clip) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def cut_clip(row: dict[str, Any], data: Path, rules: ClipRules) -> tuple[list[Ma
                 frames=end - first,
                 text=piece["text"],
                 resampled=loaded.resampled,
+                skewed=loaded.skewed,
             )
         )
     return made, losses

@@ -3,7 +3,8 @@
 # Makes audio-visual data directories of LRS3, of LRS2, of a part of them, or of the built-in corpus
 # in LRS3's layout: <data-dir>/{pretrain,labelled,dev,test}; long clips of pretrain are cut at
 # pauses, sound and video are equally long to the sample. Beside them audiotext, audiotext_dev,
-# onlyaudio and onlytext, excluded.txt (what was left out and why) and sets.json (counts).
+# onlyaudio and onlytext, excluded.txt (what was left out and why), irregular.txt (what was taken though
+# frames or lengths were not as they should be) and sets.json (counts).
 # e.g.: local/prepare_data.sh --nj 8 --tedlium /corpora/TEDLIUM_release-3 /corpora/LRS3 data
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../../path.sh"
@@ -19,7 +20,7 @@ tedlium=         # TED-LIUM tree for audiotext; empty: sound and text of labelle
 audio_dir=       # tree of audio files for onlyaudio; empty: none
 text=            # lines of text for onlytext, may be gzipped; empty: none
 max_seconds=20.0 # longer clips are left out (not of test), longer audio-only files are cut; 0 = no limit
-max_skew=1.0     # frames, above one, that sound and video may differ in length
+max_skew=1.0     # frames, above one, that sound and video may differ in length; above one is listed
 fps=resample     # video that is not of 25 constant frames a second: resample or refuse
 check=probe      # of each video: probe (packets and the first frame) or decode (all frames)
 # end of options

@@ -182,10 +182,26 @@ def _print_summary(summary: dict[str, Any]) -> None:
         some = ", ".join(f"{count} {word}" for word, count in summary["dropped_tokens"].items())
         print(f"dropped: tokens without a letter or digit, {some}")
     if summary["resampled"]:
-        print(f"resampled to 25 frames a second: {summary['resampled']} utterances")
+        print(f"resampled to 25 frames a second: {summary['resampled']} utterances (irregular.txt)")
+    if summary["skewed"]:
+        print(
+            f"sound and video differed by more than a frame, sound was cut or filled up: "
+            f"{summary['skewed']} utterances (irregular.txt)"
+        )
     print(f"dev: {summary['valid_source']}")
     for notice in summary["notices"]:
         print(f"NOTICE: {notice}")
+
+
+def _irregular(data: Path, made: list[Made]) -> dict[str, int]:
+    """List what was taken though its frames or lengths were irregular; counts of either kind."""
+    counts, lines = {}, []
+    for kind in ("resampled", "skewed"):
+        told = [(piece.utt, getattr(piece, kind)) for piece in made if getattr(piece, kind)]
+        lines += [f"{utt} {kind} {what}\n" for utt, what in told]
+        counts[kind] = len(told)
+    write_text(data / "irregular.txt", "".join(lines))
+    return counts
 
 
 def _losses_of_tests(losses: list[Loss], plans: list[dict[str, Any]]) -> list[str]:
@@ -250,7 +266,7 @@ def run_write(arguments: argparse.Namespace) -> None:
         "sets": {name: rows[name] for name in ORDER if name in rows},
         "excluded": kinds,
         "dropped_tokens": dict(dropped.most_common(20)),
-        "resampled": sum(bool(piece.resampled) for piece in made),
+        **_irregular(data, made),
         "notices": notices,
     }
     _print_summary(summary)
