@@ -69,7 +69,7 @@ def read_foreign(path: Path, kind: str, asked: Asked, payload: Any = None) -> Mo
     """
     try:
         if kind == "transformers":
-            return from_transformers(path, asked)
+            return from_transformers(path, asked, payload)
         payload = read_torch(path) if payload is None else payload
         if kind == "fairseq":
             if not isinstance(payload, Mapping) or not isinstance(payload.get("model"), Mapping):
@@ -109,8 +109,14 @@ def kind_of(path: Path, payload: Any) -> str:
     )
 
 
-def from_transformers(path: Path, asked: Asked) -> Model:
-    """The encoder of a directory of transformers, or of a file of weights in one."""
+def from_transformers(path: Path, asked: Asked, payload: Any = None) -> Model:
+    """The encoder of a directory of transformers, or of a file of weights in one.
+
+    Args:
+        path: the directory or the file.
+        asked: what the user told.
+        payload: what `read_torch` gave for the file, where that is known.
+    """
     folder = path if path.is_dir() else path.parent
     file = path
     if path.is_dir():
@@ -125,8 +131,11 @@ def from_transformers(path: Path, asked: Asked) -> Model:
         encoder = config_from_transformers(config)
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from None
-    state = read_safetensors(file) if file.suffix == ".safetensors" else None
-    given, left = _own(tensors(read_torch(file), str(file)) if state is None else state)
+    if file.suffix == ".safetensors":
+        given, left = _own(read_safetensors(file))
+    else:
+        payload = read_torch(file) if payload is None else payload
+        given, left = _own(tensors(payload, str(file)))
     notes = [f"left behind: {', '.join(left)}"] if left else []
     if "masked_spec_embed" not in given:
         given["masked_spec_embed"] = fresh_mask_vector(encoder.dim)

@@ -86,8 +86,13 @@ def from_fairseq(payload: Mapping[str, Any], where: str, normalise: bool | None 
     model, task, criterion = sections(settings)
     given = dict(payload["model"])
     average = given.pop(TEACHER, None)
-    state = tensors(given, where)
+    state, notes = _with_whole_head(tensors(given, where), model)
     heads = _heads_of(state)
+    if heads == "hubert" and len(sets := task.get("labels") or [""]) > 1:
+        raise UserError(
+            f"{where}: is of {len(sets)} sets of labels: no head of ours has more than one: "
+            "remove label_embs_concat and final_proj, which keeps the encoder"
+        )
     classes = state[_CLASSES[0 if heads == "hubert" else 1]] if _classed(heads) else None
     if classes is not None and (classes.dim() != 2 or classes.shape[0] < SPECIALS + 2):
         raise UserError(
@@ -104,10 +109,9 @@ def from_fairseq(payload: Mapping[str, Any], where: str, normalise: bool | None 
     require_fit(expected, state, where)
     student, own = _split(state, heads)
     weights = state_from_transformers(translate(student, _table(encoder.conv_norm), "transformers"))
-    notes: tuple[str, ...] = ()
     if any(name.startswith("teacher.") for name in meta):
-        taught, notes = _teacher(average, weights, encoder)
-        own |= taught
+        taught, more = _teacher(average, weights, encoder)
+        own, notes = own | taught, notes + more
     says = bool(task.get("normalize", encoder.conv_norm == "layer"))
     return Model(
         encoder=encoder,
@@ -119,6 +123,15 @@ def from_fairseq(payload: Mapping[str, Any], where: str, normalise: bool | None 
         mask=mask_from_fairseq(heads, model),
         notes=notes,
     )
+
+
+def _with_whole_head(state: State, model: Mapping[str, Any]) -> tuple[State, tuple[str, ...]]:
+    """The state without HuBERT's projection where its code embeddings are missing."""
+    halves = ("final_proj.weight", "final_proj.bias")
+    if _named(model) != "hubert" or "label_embs_concat" in state or halves[0] not in state:
+        return state, ()
+    kept = {name: value for name, value in state.items() if name not in halves}
+    return kept, ("has no code embeddings (label_embs_concat): final_proj is left behind",)
 
 
 def _heads_of(state: State) -> str:
@@ -198,6 +211,11 @@ def to_fairseq(model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
         UserError: filter banks; heads that no model of fairseq has.
     """
     heads = _heads_named(model)
+    if (heads or model.name) == "hubert" and model.encoder.conv_dim == model.encoder.dim:
+        raise UserError(
+            f"model.conv_dim = model.dim = {model.encoder.dim}: fairseq's HuBERT has no projection "
+            "then: convert to transformers"
+        )
     cfg = to_fairseq_config(
         heads or model.name, model.encoder, model.targets, model.mask, model.normalise
     )

@@ -141,7 +141,10 @@ def targets_from_fairseq(
             feature_penalty=first,
             online_weight=0.0,
         )
-    online = {ours: model.get(*pair) for ours, pair in _ONLINE.items()}
+    online = {}
+    for ours, (theirs, default) in _ONLINE.items():
+        value = model.get(theirs)  # may be a reference to another setting, never resolved
+        online[ours] = value if isinstance(value, int | float) else default
     if name == "data2vec":
         return TargetsConfig(offline_weight=0.0, **online)
     given = weights if isinstance(weights, Mapping) else {}
@@ -158,7 +161,7 @@ def mask_from_fairseq(name: str, model: Settings) -> MaskConfig:
     return MaskConfig(
         prob=model.get("mask_prob", 0.65),
         length=model.get("mask_length", 10),
-        min_spans=2 if name == "hubert" else model.get("min_masks", 1),
+        min_spans=2 if name == "hubert" else 1,  # no setting of fairseq's
         same_count=bool(model.get("require_same_masks", True)),
     )
 
@@ -199,7 +202,6 @@ def to_fairseq_config(
         criterion = {"_name": "hubert", "loss_weights": [targets.feature_penalty]}
     elif targets is not None:
         model |= {theirs: getattr(targets, ours) for ours, (theirs, _) in _ONLINE.items()}
-        model["min_masks"] = mask.min_spans
         both = {"classification": targets.offline_weight, "regression": targets.online_weight}
         criterion = {"_name": "model", "loss_weights": both if name == "mt4ssl" else {}}
     task = {"normalize": normalise, "sample_rate": 16000}

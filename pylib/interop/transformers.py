@@ -128,6 +128,7 @@ def config_from_transformers(config: Mapping[str, Any]) -> EncoderConfig:
         "conv_stride": list(STRIDES),
         "feat_proj_layer_norm": True,
         "conv_pos_batch_norm": False,
+        "layer_norm_eps": 1e-5,
     }
     for key, expected in fixed.items():
         value = config.get(key, expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,11 @@ from pylib.corpus.ark import read_mat
 from pylib.corpus.audio import read_audio
 from pylib.corpus.errors import UserError
 from pylib.corpus.tables import read_table
-from pylib.interop.transformers import config_to_transformers
+from pylib.interop.transformers import config_to_transformers, state_to_transformers
 from pylib.nn.encoder import Encoder, EncoderConfig
-from pylib.training.checkpoint import load, load_system
+from pylib.systems.ctc import CTC, CTCConfig
+from pylib.training.checkpoint import FORMAT, load, load_system, write
+from pylib.training.config import from_dict
 from tests.interop.models import (
     CONFIGS,
     HUBERT,
@@ -183,6 +185,40 @@ def test_what_cannot_be_written_is_refused_in_a_line(tmp_path: Path) -> None:
         convert(tmp_path / "nothing.pt", tmp_path / "ours.pt")
     with pytest.raises(UserError, match=r"convert_checkpoint.sh"):
         load(tmp_path / "other.pt")
+
+
+def test_a_fine_tuned_model_gives_its_encoder(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    made = CTC(HUBERT, CTCConfig(channel_length=4), 32)
+    shaken(made)
+    sections = {"system": "ctc", "model": asdict(HUBERT), "ctc": {"channel_length": 4}}
+    payload = {
+        "format": FORMAT, "system": "ctc", "config": from_dict(sections, "test").as_dict(),
+        "model": made.state_dict(), "vocab": [chr(65 + i) for i in range(32)],
+    }  # fmt: skip
+    write(tmp_path / "ctc.pt", payload)
+    convert(tmp_path / "ctc.pt", tmp_path / "theirs")
+    theirs = transformers.HubertModel.from_pretrained(tmp_path / "theirs").eval()
+    x = waveform()
+    with torch.no_grad():
+        expected = theirs(x).last_hidden_state
+    torch.testing.assert_close(outputs(made.encoder, x), expected, atol=ATOL, rtol=0)
+
+
+def test_without_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = system("hubert")
+    convert(saved(tmp_path / "last.pt", made, "hubert"), tmp_path / "safe")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "safetensors.torch", None)
+        convert(tmp_path / "last.pt", tmp_path / "theirs")
+        with pytest.raises(UserError, match="package safetensors is not installed"):
+            convert(tmp_path / "safe", tmp_path / "back.pt")
+    assert (tmp_path / "theirs" / "pytorch_model.bin").is_file()
+    theirs = transformers.HubertModel.from_pretrained(tmp_path / "theirs").eval()
+    same(dict(theirs.state_dict()), state_to_transformers(made.encoder.state_dict()))
+    (tmp_path / "safe" / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(UserError, match=r"model.safetensors: not readable"):
+        convert(tmp_path / "safe", tmp_path / "back.pt")
 
 
 def script(cwd: Path, name: str, *words: object) -> str:

@@ -342,6 +342,32 @@ def test_names_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         convert(tmp_path / "theirs.pt", tmp_path / "ours.pt")
 
 
+def test_what_is_left_of_a_head_is_left_behind(tmp_path: Path, capsys) -> None:
+    payload = foreign("hubert")
+    payload["cfg"]["task"]["labels"] = ["km", "phn"]
+    torch.save(payload, tmp_path / "theirs.pt")
+    with pytest.raises(UserError, match="2 sets of labels"):
+        convert(tmp_path / "theirs.pt", tmp_path / "ours.pt")
+    del payload["model"]["label_embs_concat"]
+    torch.save(payload, tmp_path / "theirs.pt")
+    convert(tmp_path / "theirs.pt", tmp_path / "ours.pt")
+    assert "final_proj is left behind" in capsys.readouterr().out
+    stored = load(tmp_path / "ours.pt")
+    assert stored["provenance"]["heads"] is False
+    assert not stored["model"]["offline_head.weight"].any()
+    convert("--to", "fairseq", tmp_path / "ours.pt", tmp_path / "back.pt")
+    back = torch.load(tmp_path / "back.pt", weights_only=True)["model"]
+    same(back, {k: v for k, v in payload["model"].items() if not k.startswith("final_proj")})
+
+
+def test_a_reference_to_another_setting_is_not_followed(tmp_path: Path) -> None:
+    payload = foreign("data2vec")
+    payload["cfg"]["model"]["ema_anneal_end_step"] = "${optimization.max_update}"
+    torch.save(payload, tmp_path / "theirs.pt")
+    convert(tmp_path / "theirs.pt", tmp_path / "ours.pt")
+    assert load(tmp_path / "ours.pt")["config"]["targets"]["ema_anneal"] == 100000
+
+
 def test_the_published_settings_are_ours() -> None:
     """HuBERT Base and data2vec Base as their released files tell them."""
     convs = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"
