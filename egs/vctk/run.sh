@@ -167,21 +167,24 @@ if [ -n "$methods" ] && [ "$text" = true ]; then
     steps/judge_natural.sh "${array[@]}" --quality-utts "$quality_utts" "$data/natural" "$trials" \
     "$base/quality_natural.json"
   for run in "$base" "${models[@]}"; do
-    names=$methods given=(--checkpoint "$run/checkpoint_best.pt") identity=()
+    names=$methods given=(--checkpoint "$run/checkpoint_best.pt")
     [ "$run" != "$base" ] || names=$baselines given=(--feats "$stem")
     for method in $names; do
-      out=$run/convert/$method
-      [ "$run" != "$base" ] || identity=(--system "$method")
+      out=$run/convert/$method identity=() inputs=("$run/checkpoint_best.pt")
+      [ "$run" != "$base" ] || identity=(--system "$method") inputs=()
       # conversions, and baselines without a model
-      stage 10 convert --in "$data/parallel/pairs" "$data/parallel_unseen/$stem.scp" --out "$out/wav.scp" -- \
+      stage 10 convert --in "$data/parallel/pairs" "$data/parallel_unseen/$stem.scp" ${inputs[@]+"${inputs[@]}"} \
+        --out "$out/wav.scp" "$out/convert.json" -- \
         steps/convert.sh "${array[@]}" --method "$method" --vocoder "$vocoder" "${given[@]}" \
         "$data/parallel_unseen" "$data/parallel/pairs" "$out"
+      heard=("$out"/{wav.scp,convert.json,wav}) # what was made by what: wav.scp holds names only
       # speaker, quality, spectrum, pitch, detection; words
-      stage 11 judge --in "$out/wav.scp" "$base/convert/source/wav.scp" --out "$run/quality_vc_$method.json" -- \
+      stage 11 judge --in "${heard[@]}" "$base"/convert/source/{wav.scp,convert.json,wav} "$trials" \
+        "$data/natural/wav.scp" "$base/quality_natural.json" --out "$run/quality_vc_$method.json" -- \
         steps/judge_conversion.sh "${array[@]}" --threshold "$base/quality_natural.json" \
         --quality-utts "$quality_utts" --bona-fide "$base/convert/source" "$data/natural" "$trials" "$out" \
         "$run/quality_vc_$method.json"
-      stage 11 judge --in "$out/wav.scp" "$judge/checkpoint_best.pt" --out "$run/decode_${method}_greedy/scoring" -- \
+      stage 11 judge --in "${heard[@]}" "$judge/checkpoint_best.pt" --out "$run/decode_${method}_greedy/scoring" -- \
         local/recognise.sh "${array[@]}" --feats "$feats" "${identity[@]}" "$judge/checkpoint_best.pt" "$out" "$run"
     done
   done
