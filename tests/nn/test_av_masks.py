@@ -50,6 +50,51 @@ def test_shares_are_the_computed_ones(prob: float, share: float) -> None:
     assert min(counts) >= 11  # two spans with different starts
 
 
+@pytest.mark.parametrize(
+    ("shortest", "audio", "video"), [(250, 0.50, 0.22), (120, 0.40, 0.18)], ids=["equal", "mixed"]
+)
+def test_shares_after_the_cut_are_the_computed_ones(
+    shortest: int, audio: float, video: float
+) -> None:
+    """VATLM's masks, every row of a batch of 8 cut to the fewest frames of any: shares of the
+    frames that are no padding, for rows of 250 frames and of 120 to 250."""
+    config = AVMaskConfig(equalise="batch_min", modality_dropout=0.0)
+    draw = generator(3)
+    seen, frames = torch.zeros(2), 0
+    for _ in range(250):
+        sizes = torch.randint(shortest, 251, (8,), generator=draw)
+        given = ModalBatch(
+            "videoaudio", sizes, torch.empty(8, int(sizes.max()), 104),
+            torch.empty(8, int(sizes.max()), 1, 1, dtype=torch.uint8),
+        )  # fmt: skip
+        hide, _ = draw_hide(given, config, True, draw)
+        assert hide.audio is not None and hide.shown is not None
+        hidden = hide.shown != torch.arange(given.frames)
+        assert len(set(hide.audio.sum(1).tolist())) == 1
+        seen += torch.tensor([float(hide.audio.sum()), float(hidden.sum())])
+        frames += int(sizes.sum())
+    assert (seen / frames).tolist() == pytest.approx([audio, video], abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["onlytext", "audiotext"])
+def test_a_third_to_a_half_of_the_text_is_hidden(kind: str) -> None:
+    """Shares of the phone frames that the model does not see and of the frames it predicts."""
+    draw = generator(4)
+    rows, width = 64, 250
+    sizes = torch.full((rows,), width)
+    symbols = torch.randint(4, 46, (rows, 4 * width), generator=draw)
+    lasts = torch.randint(3, 14, (rows, 4 * width), generator=draw)  # 30 to 130 ms a phone
+    phones = torch.stack(
+        [torch.repeat_interleave(symbols[i], lasts[i])[: 4 * width] for i in range(rows)]
+    )
+    audio = torch.zeros(rows, width, 104) if kind == "audiotext" else None
+    hide, loss = draw_hide(ModalBatch(kind, sizes, audio, None, phones), AVMaskConfig(), True, draw)
+    assert hide.phones is not None
+    assert 0.3 < float(hide.phones.float().mean()) < 0.5
+    if kind == "onlytext":
+        assert 0.3 < float(loss.float().mean()) < 0.5
+
+
 def test_equalised_rows_have_one_count() -> None:
     config = AVMaskConfig(equalise="batch_min")
     hide, _ = draw_hide(batch("videoaudio", [250] * 8), config, True, generator())

@@ -111,17 +111,93 @@ def test_trunk_is_transformers_resnet() -> None:
     assert sides == [22, 22, 11, 11, 6, 6, 3, 3]
 
 
+class Slopes(nn.Module):
+    """PReLU by its definition: one slope for each channel of (N, C, ...)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight.detach().clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = self.weight.view(1, -1, *[1] * (x.dim() - 2))
+        return x.clamp_min(0) + slope * x.clamp_max(0)
+
+
+class PlainBlock(nn.Module):
+    """The published block of torch's own modules, one after the other, with a block's weights."""
+
+    def __init__(self, block: BasicBlock) -> None:
+        super().__init__()
+        state = block.state_dict()
+        channels, inside = state["conv1.weight"].shape[:2]
+        stride = 1 if inside == channels else 2
+        if inside == channels:
+            self.shortcut: nn.Module = nn.Identity()
+        else:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inside, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+        self.first = nn.Sequential(
+            nn.Conv2d(inside, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+        names = {"first.0": "conv1", "first.1": "norm1", "second.0": "conv2", "second.1": "norm2"}
+        names |= {"shortcut.0": "shortcut.0", "shortcut.1": "shortcut.1"}
+        mine = {
+            f"{own}.{key[len(its) + 1 :]}": value
+            for own, its in names.items()
+            for key, value in state.items()
+            if key.startswith(f"{its}.")
+        }
+        self.load_state_dict(mine)
+        self.inner, self.outer = Slopes(state["act1.weight"]), Slopes(state["act2.weight"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(self.second(self.inner(self.first(x))) + self.shortcut(x))
+
+
+def plain_trunk(front: VideoFrontend) -> nn.Sequential:
+    blocks = [PlainBlock(block) for block in front.trunk]  # type: ignore[arg-type]
+    return nn.Sequential(*blocks).train(front.training)
+
+
+def test_trunk_is_plain_modules_with_slopes_of_its_own() -> None:
+    """Two separate slopes a channel and block: another order of them is another function."""
+    torch.manual_seed(0)
+    front = VideoFrontend(8).eval()
+    unsettled(front)
+    slopes = [p for name, p in front.trunk.named_parameters() if ".act" in name]
+    assert len(slopes) == 16 and all(p.unique().numel() == p.numel() for p in slopes)
+    peer = plain_trunk(front)
+    x = torch.randn(3, 8, 22, 22)
+    sides = []
+    with torch.no_grad():
+        for block, plain_block in zip(front.trunk, peer, strict=True):
+            found, expected = block(x.to(memory_format=torch.channels_last)), plain_block(x)
+            torch.testing.assert_close(found, expected, atol=5e-5, rtol=1e-5)
+            plain_block.inner, plain_block.outer = plain_block.outer, plain_block.inner
+            assert float((plain_block(x) - found).abs().max()) > 0.05
+            plain_block.outer = plain_block.inner
+            assert float((plain_block(x) - found).abs().max()) > 0.05
+            x = expected
+            sides.append(x.shape[2])
+    assert sides == [22, 22, 11, 11, 6, 6, 3, 3] and x.shape == (3, 64, 3, 3)
+
+
 def plain(front: VideoFrontend, video: Tensor) -> Tensor:
-    """Stem by 3-D modules over whole clips, then the trunk; (B, T, C)."""
+    """Stem by 3-D modules over whole clips, then the trunk of plain modules; (B, T, C)."""
     x = ((video.float() / 255 - MEAN) / STD).unsqueeze(1)
     x = front.conv(x)
     assert x.shape[2:] == (video.shape[1], 44, 44)
     norm = nn.BatchNorm3d(x.shape[1])
     norm.load_state_dict(front.norm.state_dict())
     norm.train(front.training)
-    x = F.max_pool3d(front.act(norm(x)), (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    x = Slopes(front.act.weight)(norm(x))
+    x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     assert x.shape[3:] == (22, 22)
-    x = front.trunk(x.transpose(1, 2).flatten(0, 1).contiguous())
+    x = plain_trunk(front)(x.transpose(1, 2).flatten(0, 1).contiguous())
     return x.mean((2, 3)).view(*video.shape[:2], -1)
 
 
