@@ -1,14 +1,15 @@
 """Hours of audio per core-minute of the feature stage, beside its peers, in one run.
 
-    . ./path.sh && python tests/bench/bench_features.py [--minutes 10] [--rounds 5]
+    . ./path.sh && python tests/bench/bench_features.py [--minutes 10] [--rounds 8]
 
 Stage: flac in, ark and scp out, one process, one thread, as a shard of steps/make_feats.sh runs.
 Peers, over arrays that lie decoded in memory, nothing written: a bare loop of
 torchaudio.compliance.kaldi, and kaldi-native-fbank. Targets: the stage at >= 0.8x of the former
-and >= 3x of the latter. All are timed in CPU seconds of this process, in turn; medians. Audio:
-$TRIVIUM_REAL/LibriSpeech where set, else noise with the spectrum and the pauses of speech.
-The best round counts: other work on the machine only ever adds to CPU time (colder caches), and
-adds most to whoever moves most memory, which is the stage.
+and >= 3x of the latter. Audio: $TRIVIUM_REAL/LibriSpeech where set, else noise with the spectrum
+and the pauses of speech.
+In each round all are timed in turn, in CPU seconds of this process; of the rounds the fastest of
+each counts: other work on the machine only ever adds to CPU time (colder caches), and adds most to
+whoever moves most memory, which is the stage.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="audio")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=8, help="of which the fastest counts")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
@@ -136,7 +137,7 @@ def main() -> None:
 
 
 def report(kind: str, rivals: dict[str, Callable[[], object]], hours: float, rounds: int) -> None:
-    """Time the rivals in turn and print hours per core-minute and the stage's ratios."""
+    """Time the rivals in turn; print hours per core-minute of the fastest round, and ratios."""
     spent: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, work in rivals.items():
