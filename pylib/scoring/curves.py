@@ -20,6 +20,8 @@ GROUPS: dict[str, tuple[Panel, ...]] = {
         ("train", "pred_std"),
         ("dev", "loss"),
         ("dev", "accuracy"),
+        ("dev", "pred_pnmi"),
+        ("dev", "student_rank"),
         ("train", "lr"),
     ),
     "FHVAE": (

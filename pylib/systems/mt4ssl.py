@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +65,20 @@ class TargetsConfig:
             )
 
 
+@dataclass(frozen=True)
+class Judged(LossOutput):
+    """What evaluation gives besides the loss, to judge the representation by.
+
+    Attributes:
+        gram: X^T X, (D, D) float64, of the student's last layer X (M, D) at the masked frames.
+        units: (B, T) int64, unit predicted at each masked frame, -1 elsewhere; None without
+            offline targets.
+    """
+
+    gram: Tensor = field(kw_only=True)
+    units: Tensor | None = field(kw_only=True)
+
+
 class MT4SSL(nn.Module):
     """Pre-training with offline targets, online targets or both.
 
@@ -110,6 +124,9 @@ class MT4SSL(nn.Module):
             batch: inputs with labels (B, T), which offline targets need.
             generator: CPU generator that decides the mask.
 
+        Returns:
+            In evaluation mode a `Judged`.
+
         Raises:
             ValueError: labels missing, of another length than the frames, out of range, or all
                 the same; an utterance too short for its mask.
@@ -126,8 +143,10 @@ class MT4SSL(nn.Module):
         count = number(rows.count, student.device)
         loss = torch.zeros((), device=student.device)
         metrics: Metrics = {}
+        units = None
         if labels is not None:
-            term = self._offline(student, labels.flatten().index_select(0, rows.flat), metrics)
+            wanted = labels.flatten().index_select(0, rows.flat)
+            term, units = self._offline(student, wanted, metrics)
             loss = loss + self.targets.offline_weight * term
         if self.teacher is not None:
             target = self.teacher.targets(made.projected, made.padding, made.lengths, rows.flat)
@@ -136,7 +155,9 @@ class MT4SSL(nn.Module):
         metrics = {"loss": (loss.detach(), count), **metrics}
         metrics |= self._front_end_spread(made)
         metrics["masked"] = (count, number(float(made.lengths.sum()), count.device))
-        return LossOutput(loss, count, metrics)
+        if self.training:
+            return LossOutput(loss, count, metrics)
+        return _judged(LossOutput(loss, count, metrics), student, units, rows)
 
     def _labels(self, batch: Batch, made: Projected) -> Tensor | None:
         if self.offline_head is None:
@@ -147,7 +168,8 @@ class MT4SSL(nn.Module):
         check_labels(seen, made.lengths, made.projected.shape[1], self.targets.clusters, batch)
         return batch.labels
 
-    def _offline(self, student: Tensor, labels: Tensor, metrics: Metrics) -> Tensor:
+    def _offline(self, student: Tensor, labels: Tensor, metrics: Metrics) -> tuple[Tensor, Tensor]:
+        """Sum of CE, and the predicted units (M,), for labels (M,)."""
         assert self.offline_head is not None
         logits = self.offline_head(student)
         with torch.autocast(student.device.type, enabled=False):
@@ -161,7 +183,7 @@ class MT4SSL(nn.Module):
             metrics["accuracy"] = ((best == labels).sum().float(), count)
             metrics["label_units"] = (histogram(labels, clusters), count)
             metrics["pred_units"] = (histogram(best, clusters), count)
-        return ce
+        return ce, best
 
     def _online(self, student: Tensor, target: Tensor, metrics: Metrics) -> Tensor:
         assert self.online_head is not None
@@ -237,6 +259,19 @@ class MT4SSL(nn.Module):
                     "representation has collapsed: lower optim.lr or lengthen the warm-up, raise "
                     "targets.ema_start, shorten mask.length"
                 )
+
+
+@torch.no_grad()
+def _judged(out: LossOutput, student: Tensor, units: Tensor | None, rows: MaskedRows) -> Judged:
+    """Evaluation's result from student (M, D), predicted units (M,) and where they are."""
+    # In half precision, or in TF32, the small singular values would be the rounding's.
+    with torch.autocast(student.device.type, enabled=False):
+        wide = student.double()
+        gram = wide.T @ wide
+    if units is not None:
+        everywhere = units.new_full((rows.mask.numel(),), -1)
+        units = everywhere.index_copy(0, rows.flat, units).view_as(rows.mask)
+    return Judged(out.loss_sum, out.count, out.metrics, gram=gram, units=units)
 
 
 def check_labels(labels: Tensor, lengths: Tensor, width: int, clusters: int, batch: Batch) -> None:

@@ -23,9 +23,10 @@ from pylib.training import checkpoint
 from pylib.training.config import TrainConfig
 from pylib.training.dataset import Loader, micro_indices
 from pylib.training.distributed import Processes
-from pylib.training.health import Monitor, TrainingStopped
+from pylib.training.health import Monitor, TrainingStopped, bands
 from pylib.training.logs import MetricsFile, ProgressLine, seconds_until
 from pylib.training.reduce import of_present_kinds, reduce_metrics
+from pylib.training.representation import PhoneJudge
 from pylib.training.running_norms import RunningNorms
 from pylib.training.schedules import learning_rate
 from pylib.training.sets import AnySet
@@ -112,6 +113,8 @@ class Trainer:
         self.norms = RunningNorms(system, where)
         self.monitor = Monitor(system, guarded.guard_after if guarded else 0)
         self.measure = best_measure(config)
+        targets = config.targets
+        self.phones = None if targets is None else PhoneJudge.of(dev, targets.clusters)
         self.wall_s = 0.0  # of all starts of this run
         self._files: MetricsFile | None = None
         self._clock = time.monotonic()
@@ -326,7 +329,9 @@ class Trainer:
         update, began = self.progress.update, time.perf_counter()
         self.norms.join()
         try:
-            numbers = validate(self.system, self.dev, self.updater, self.where, lambda: bool(stop))
+            numbers = validate(
+                self.system, self.dev, self.updater, self.where, lambda: bool(stop), self.phones
+            )
         except Interrupted:
             self.save(checkpoint.LAST)
             raise Preempted(f"checkpoint of update {update} written") from None
@@ -339,6 +344,8 @@ class Trainer:
             )
         shown = "  ".join(f"{key} {value:.4g}" for key, value in numbers.items())
         log.info("dev at update %d: %s%s", update, shown, "  (best)" if better else "")
+        for text in bands(self.config):
+            log.info("  for comparison: %s", text)
         return better
 
     def _note_best(self, numbers: Mapping[str, float]) -> bool:

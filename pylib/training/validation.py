@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,12 @@ from pylib.decoding.greedy import collapse
 from pylib.nn.batch import Batch
 from pylib.nn.loss import Metrics, add_metrics, summarise
 from pylib.systems.ctc import CTC
+from pylib.systems.mt4ssl import Judged
+from pylib.training import representation
 from pylib.training.data import SpeechSet
 from pylib.training.distributed import Processes
 from pylib.training.reduce import of_present_kinds, reduce_metrics
+from pylib.training.representation import PhoneJudge
 from pylib.training.sets import AnySet
 from pylib.training.step import Updater, seed_micro
 from pylib.units.letters import BLANK, decode
@@ -33,9 +37,11 @@ def validate(
     updater: Updater,
     where: Processes,
     stop: Callable[[], bool] = lambda: False,
+    phones: PhoneJudge | None = None,
 ) -> dict[str, float]:
     """Losses, and for CTC the greedy word and character error rates (%), on the whole set.
 
+    For MT4SSL and its parents also what `representation` tells; phones: those that judge its units.
     The system is left in training mode. Raises Interrupted when `stop` says so (one process
     only: several would wait for each other).
     """
@@ -48,29 +54,44 @@ def validate(
         # Sharded parameters are fetched by all processes together: who has a batch less does one
         # again that does not count.
         indices.append(indices[-1])
-    parts: list[Metrics] = []
+    total: Metrics = {}
     generator = torch.Generator()
     system.eval()
     try:
         with torch.no_grad():
-            for index in indices:
+            for number, index in enumerate(indices):
                 if where.world == 1 and stop():
                     raise Interrupted
                 seed_micro(_SEED, index, generator)
                 with updater.autocast():
-                    if isinstance(dev, SpeechSet) and isinstance(system, CTC):
-                        batch = dev.batch(index).to(where.device)
-                        parts.append(_recognise(system, batch, dev))
-                    else:
-                        given = dev.batch(index).to(where.device)
-                        parts.append(system(given, generator).metrics)
+                    part = _of_batch(system, dev, dev.batch(index), generator, phones, where)
+                if number < mine:
+                    total = add_metrics([total, part])
     finally:
         system.train()
-    del parts[mine:]
     if isinstance(dev, SpeechSet) and dev.unusable and where.rank == 0:
-        parts.append(_missed(dev.unusable, dev.text))
-    total = add_metrics(parts)
-    return summarise(of_present_kinds(reduce_metrics(total, where) if shared else total))
+        total = add_metrics([total, _missed(dev.unusable, dev.text)])
+    if shared:
+        total = reduce_metrics(total, where)
+    judged = representation.numbers(total)
+    return summarise(of_present_kinds(total)) | judged
+
+
+def _of_batch(
+    system: nn.Module,
+    dev: AnySet,
+    batch: Any,
+    generator: torch.Generator,
+    phones: PhoneJudge | None,
+    where: Processes,
+) -> Metrics:
+    batch = batch.to(where.device)
+    if isinstance(dev, SpeechSet) and isinstance(system, CTC):
+        return _recognise(system, batch, dev)
+    out = system(batch, generator)
+    if isinstance(out, Judged):
+        return {**out.metrics, **representation.measured(out, batch, phones)}
+    return out.metrics
 
 
 def _recognise(system: CTC, batch: Batch, dev: SpeechSet) -> Metrics:
