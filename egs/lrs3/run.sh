@@ -16,7 +16,7 @@ preset=mini             # smoke, mini, small, base or large: conf/preset_<preset
 systems=                # what to train, parted by blanks: vatlm, avhubert, scratch (no pre-training)
 iteration=              # label iteration: 1 = clusters of MFCCs, n = clusters of AV-HuBERT of iteration n-1
 seed=1                  # seed of initial weights, batches, masks and noise
-corpus_dir=             # the real LRS3 (or LRS2) tree in its published layout; empty: the built-in corpus is made
+corpus_dir=             # the real LRS3 (or LRS2) tree in its published layout; empty: the built-in corpus is made (base, large: needed)
 corpus_seed=1           # seed of the built-in corpus
 vox=                    # VoxCeleb2 tree whose clips join the pre-training
 vox_list=               # list of its clips to use, such as the English ones; empty: all
@@ -35,7 +35,7 @@ nj=2                    # shards of parallel stages
 nproc=1                 # processes of a training on CPU
 threads=2               # CPU threads of a training process
 ngpu=0                  # GPUs of a machine for training, one process each
-num_nodes=1             # machines of a training
+num_nodes=1             # machines of a pre-training; fine-tuning takes one (its updates are small)
 cmd_backend=            # where local/run.sh runs jobs: local, slurm, sge, ssh; empty: CMD_BACKEND, or local
 train_cmd=local/run.sh  # how to run a training, Kaldi's grammar
 decode_cmd=local/run.sh # how to run array jobs, Kaldi's grammar
@@ -65,8 +65,7 @@ check_options
 recipe_begin
 
 array=(--cmd "$decode_cmd" --nj "$nj")
-train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
-  --threads "$threads" --preset "$preset")
+train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --threads "$threads" --preset "$preset")
 corpus=${corpus_dir:-$data/local/corpus/lrs3} corpus_name=LRS3
 if [ -z "$corpus_dir" ]; then
   made=$data/local/corpus corpus_name="built-in $corpus_size"
@@ -127,7 +126,7 @@ for ((it = 1; it < iteration; it++)); do
   config+=" $(chosen "bootstrap_$preset" "${vox:+vox}" "it$((it > 1 ? 2 : 1))")"
   # AV-HuBERT of the iterations before, whose features the next one clusters
   stage 7 bootstrap --in "$data/mouth/pretrain$suffix/labels.scp" --out "$model/checkpoint_last.pt" -- \
-    "${train[@]}" --seed 1 --config "$config" --system-name avhubert \
+    "${train[@]}" --num-nodes "$num_nodes" --seed 1 --config "$config" --system-name avhubert \
     --set "units.clusters=$(nth "$it" "$clusters") $set_pretrain" "$data/mouth/pretrain$suffix" \
     "$data/mouth/dev$suffix" "$model"
   suffix=_$next outs=()
@@ -145,7 +144,7 @@ if [[ " $systems " = *" vatlm "* ]]; then
   if [ -n "$text" ]; then
     # the phone-to-unit model, and units of the text-only set
     stage 9 phone2unit --in "$data/audiotext$suffix/labels.scp" "$data/audiotext/phones.scp" \
-      --out "$exp/phone2unit$suffix/checkpoint_best.pt" -- "${train[@]}" --seed 1 \
+      --out "$exp/phone2unit$suffix/checkpoint_best.pt" -- "${train[@]}" --ngpu "$((ngpu > 0))" --seed 1 \
       --config "conf/phone2unit_$preset.toml" --set "phone2unit.clusters=$(nth "$iteration" "$clusters")" \
       --system-name phone2unit "$data"/audiotext{,_dev}"$suffix" "$exp/phone2unit$suffix"
     stage 9 phone2unit --in "$exp/phone2unit$suffix/checkpoint_best.pt" "$data/onlytext/text" \
@@ -164,7 +163,7 @@ for system in $systems; do
     [ "$system" = avhubert ] || given="$mixture $set_pretrain"
     for word in $given; do [ ! -e "${word#*=}" ] || inputs+=("${word#*=}/labels.scp"); done
     # pre-training
-    stage 10 pretrain --in "${inputs[@]}" --out "$model/checkpoint_last.pt" -- "${train[@]}" --seed "$seed" \
+    stage 10 pretrain --in "${inputs[@]}" --out "$model/checkpoint_last.pt" -- "${train[@]}" --num-nodes "$num_nodes" --seed "$seed" \
       --config "$(chosen "${system}_$preset" "${vox:+vox}")" --system-name "$system" \
       --set "units.clusters=$(nth "$iteration" "$clusters") $given" "$data/mouth/pretrain$suffix" \
       "$data/mouth/dev$suffix" "$model"

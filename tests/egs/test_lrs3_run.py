@@ -204,5 +204,29 @@ def test_labels_of_a_model_at_full_scale(preset: str, share: str) -> None:
         assert (option(words, "device"), option(words, "gpu")) == ("cuda", "1")
         assert (option(words, "fraction"), option(words, "keep-feats")) == (share, "false")
     assert [option(words, "fraction") for words in of(found, "train_kmeans")] == [share]
-    for words in of(plan("--preset", preset), "relabel"):
+    for words in of(plan("--preset", preset, "--ngpu", "0"), "relabel"):
         assert "--device" not in words
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+@pytest.mark.parametrize("preset", ["base", "large"])
+def test_every_training_can_be_shared(preset: str, nodes: int) -> None:
+    """On 8 and 32 GPUs; the plain command plans the real corpora, with all four kinds of data."""
+    commands = of(plan("--preset", preset, "--num-nodes", str(nodes)), "train")
+    assert len(commands) == 11  # four models for units, phones to units, two systems and two each
+    for words in commands:
+        given = dict(zip(words, words[1:], strict=False))
+        files = [RECIPE.parent / file for file in given["--config"].split()]
+        overrides = re.split(r"\s+(?=\w+\.\w+=)", given["--set"].strip())
+        config = load_config(files, overrides).config
+        count = int(given["--ngpu"]) * int(given.get("--num-nodes", "1"))
+        assert count >= 1 and config.optim.micro_batches % count == 0, words
+
+
+def test_base_without_a_corpus_is_refused() -> None:
+    done = subprocess.run(
+        ["bash", str(RECIPE), "--preset", "base", "--exp", "exp_plan"], capture_output=True,
+        text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "--corpus-dir" in done.stderr
+    assert "make_mini_corpus" not in call("--preset", "base").stdout

@@ -5,7 +5,14 @@ set -euo pipefail
 
 # check_options: refuses what could only fail, before the first stage.
 check_options() {
-  local system streams
+  local system streams places=$data/local
+  if [ -z "$corpus_dir$corpus_size" ]; then
+    [ "$dry_run" = true ] || [ "$status" = true ] ||
+      usage_error "--preset $preset trains on LRS3: give --corpus-dir DIR (--tedlium, --audio-dir, --text, --musan)," \
+        "or --corpus-size full for the built-in corpus"
+    corpus_dir=$places/LRS3 # a plan needs no corpus
+    : "${tedlium:=$places/TEDLIUM_release-3}" "${audio_dir:=$places/audio}" "${text:=$places/text.txt.gz}" "${musan:=$places/musan}"
+  fi
   for system in $systems; do
     case $system in
       vatlm | avhubert | scratch) ;;
