@@ -57,25 +57,22 @@ references=      # utterances of the target speaker that a conversion hears
 pair_speakers=   # source speakers, and target speakers, of the conversion pairs
 pair_utterances= # utterances converted of a pair
 # end of options
+asked=("$@")
 . "$TRIVIUM_ROOT/local/preset.sh"
-for system in $systems; do
-  [ -f "conf/objective_$system.toml" ] || usage_error "no system $system: $(cd conf && echo objective_*.toml)"
-done
-[ -z "$train_set" ] || [ -n "$unseen_set" ] || usage_error "--train-set needs --unseen-set"
+. local/choices.sh
+[ "$list_stages" = true ] || check_options
 recipe_begin
+choose_sets
 
 array=(--cmd "$decode_cmd" --nj "$nj") stem=${feats%200}
-train=(steps/train.sh --cmd "$train_cmd" --ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes"
-  --threads "$threads" --preset "$preset")
-sets=(train dev test unseen parallel_unseen) text=true phones=false corpus_name=VCTK trials=$data/unseen/trials
+train=(steps/train.sh --cmd "$train_cmd" --threads "$threads" --preset "$preset")
+shared=(--ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes")
 if [ -n "$train_set" ]; then
-  sets=(train dev unseen) text=false corpus_name="$train_set, $unseen_set" methods=
   stage 2 data --in "$train_set" "$unseen_set" --out "$data/unseen/trials" -- \
     local/prepare_sets.sh "${array[@]}" --chunk "$chunk" "$train_set" "$unseen_set" "$data"
+  check_sets
 else
-  corpus=${corpus_dir:-$data/local/corpus}
   if [ -z "$corpus_dir" ]; then
-    corpus_name="built-in $corpus_size" phones=true
     # the built-in corpus, or the download of VCTK
     stage 1 corpus --out "$corpus" -- steps/make_mini_corpus.sh --layout vctk --size "$corpus_size" \
       --seed "$corpus_seed" --set "$corpus_set" --nj "$nj" "$corpus"
@@ -86,7 +83,10 @@ else
   stage 2 data --in "$corpus" --out "$data/sets.json" -- local/prepare_data.sh "${array[@]}" --mic "$mic" \
     --unseen "$unseen" --sources "$pair_speakers" --targets "$pair_speakers" --utterances "$pair_utterances" \
     --references "$references" "$corpus" "$data"
-  stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
+  check_sets
+  if [[ " ${sets[*]} " = *" parallel_unseen "* ]]; then
+    stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
+  fi
 fi
 if [ -n "$ssl" ]; then
   stem=hidden$ssl_layer
@@ -105,12 +105,11 @@ fi
 stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json" -- \
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
 
-[ -z "$ssl" ] || text=false
 judge=$exp/recogniser_$stem base=$exp/baselines models=()
 if [ "$text" = true ]; then
   # the recogniser of the input features: reference of the content latents, judge of conversions
   stage 4 recogniser --in "$data/train/$stem.scp" --out "$judge/checkpoint_best.pt" -- \
-    "${train[@]}" --seed 1 --config "conf/ctc_$preset.toml" --system-name "$stem" \
+    "${train[@]}" "${shared[@]}" --seed 1 --config "conf/ctc_$preset.toml" --system-name "$stem" \
     --set "data.features=$stem" "$data/train" "$data/dev" "$judge"
   stage 4 recogniser --in "$judge/checkpoint_best.pt" --out "$judge/decode_unseen_greedy/scoring" -- \
     local/recognise.sh "${array[@]}" "$judge/checkpoint_best.pt" "$data/unseen" "$judge"
@@ -120,9 +119,9 @@ for system in $systems; do
   model=$exp/${system}_s$seed latents=$exp/${system}_s$seed/latents && models+=("$model")
   # the variational autoencoders
   stage 5 train --in "$data/train/$stem.scp" "$data/train/${stem}_cmvn.json" "$data/dev/$stem.scp" \
-    --out "$model/checkpoint_best.pt" -- "${train[@]}" --seed "$seed" \
-    --config "conf/fhvae_$preset.toml conf/objective_$system.toml" --system-name "$system" \
-    --set "segments.features=$stem $set_train" "$data/train" "$data/dev" "$model"
+    --out "$model/checkpoint_best.pt" -- "${train[@]}" --ngpu $((ngpu > 0)) --seed "$seed" \
+    --config "$(fhvae_config "$system")" --system-name "$system" \
+    --set "segments.features=$stem$fill $set_train" "$data/train" "$data/dev" "$model"
   ins=() outs=() places=()
   for name in "${sets[@]}"; do
     [ "$name" != parallel_unseen ] || continue
@@ -137,20 +136,21 @@ for system in $systems; do
     stage 7 speakers --in "$latents/train" "$latents/unseen" "$trials" --out "$out" -- \
       steps/score_sv.sh --latent "$latent" "$latents/train" "$latents/unseen" "$trials" "$out"
   done
-  [ "$text" = true ] || continue
-  stage 7 speakers --in "$latents/train" "$latents/test" --out "$model/quality_sid.json" -- \
-    steps/score_sid.sh "$latents/train" "$latents/test" "$model/quality_sid.json"
+  if [[ " ${sets[*]} " = *" test "* ]]; then
+    stage 7 speakers --in "$latents/train" "$latents/test" --out "$model/quality_sid.json" -- \
+      steps/score_sid.sh "$latents/train" "$latents/test" "$model/quality_sid.json"
+  fi
   for latent in $recognise; do
     ctc=$model/ctc_$latent name=$system
     [ "$latent" = z1 ] || name=${system}_$latent
     # words: a recogniser of the latents; phones: a linear probe, and one fitted on men for women
     stage 8 content --in "$latents/train" --out "$ctc/checkpoint_best.pt" -- \
-      "${train[@]}" --seed "$seed" --config "conf/ctc_$preset.toml" --system-name "$name" \
+      "${train[@]}" "${shared[@]}" --seed "$seed" --config "conf/ctc_$preset.toml" --system-name "$name" \
       --set "data.features=$latent" "$latents/train" "$latents/dev" "$ctc"
     stage 8 content --in "$ctc/checkpoint_best.pt" --out "$ctc/decode_unseen_greedy/scoring" -- \
       local/recognise.sh "${array[@]}" "$ctc/checkpoint_best.pt" "$latents/unseen" "$ctc"
   done
-  [ "$phones" = true ] || continue
+  [ "$phones$text" = truetrue ] || continue
   stage 8 content --in "$latents/train" "$latents/unseen" --out "$model/quality_phones_f.json" -- \
     local/probe_content.sh --cmd "$decode_cmd" "$latents/train" "$latents/unseen" "$latents/by_gender" \
     "$model/quality_phones"
@@ -161,7 +161,7 @@ if [ "$phones" = true ]; then
     "$base/quality_phones"
 fi
 
-if [ -n "$methods" ] && [ "$text" = true ]; then
+if [ -n "$methods" ]; then
   # natural speech before the judges: the threshold of acceptance
   stage 9 natural --in "$data/natural/wav.scp" "$trials" --out "$base/quality_natural.json" -- \
     steps/judge_natural.sh "${array[@]}" --quality-utts "$quality_utts" "$data/natural" "$trials" \

@@ -77,5 +77,6 @@ def test_full_scale_plan_is_printed() -> None:
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("conf/fhvae_base.toml conf/objective_") >= 6
+    assert done.stdout.count("conf/fhvae_base.toml conf/objective_") == 6  # and trainer's own line
+    assert done.stdout.count("conf/fhvae_base.toml conf/contrast_base.toml conf/objective_") == 10
     assert not (RECIPE.script.parent / "exp_plan").exists()

@@ -9,5 +9,10 @@ set -euo pipefail
 [ $# -eq 1 ] || usage
 
 steps=$TRIVIUM_ROOT/steps data=$1
-"$steps/subset_data_dir.sh" --spk-list "$data/unseen/spk2gender" "$data/parallel" "$data/parallel_unseen"
+if [ ! -f "$data/parallel/wav.scp" ] || [ ! -f "$data/lists/unseen.spks" ]; then
+  echo "conversion_sets.sh: $data: parallel/wav.scp or lists/unseen.spks is not there: converted are texts" \
+    "001 to 024 read by unseen speakers: run local/prepare_data.sh on a corpus that has them" >&2
+  exit 1
+fi
+"$steps/subset_data_dir.sh" --spk-list "$data/lists/unseen.spks" "$data/parallel" "$data/parallel_unseen"
 "$steps/combine_data.sh" "$data/natural" "$data/unseen" "$data/parallel_unseen"
