@@ -175,6 +175,8 @@ class WaveformFrontend(nn.Module):
         super().__init__()
         self.dim = dim
         self.grad_mult = grad_mult
+        self.learns = grad_mult > 0  # once: a compiler takes a number that changes for a symbol
+        self.scaled = grad_mult not in (0.0, 1.0)
         self.masked_norm = masked_norm
         self.convs = nn.ModuleList()
         for i, (kernel, stride) in enumerate(zip(KERNELS, STRIDES, strict=True)):
@@ -187,11 +189,11 @@ class WaveformFrontend(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Features (B, T, dim) of a waveform (B, N) with `lengths` (B,) valid samples."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.grad_mult > 0):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns):
             x = inputs.unsqueeze(2)
             for i, conv in enumerate(self.convs):
                 masked = i == 0 and conv.kind == "group" and self.masked_norm
                 x = conv(x, conv_lengths(lengths, 1) if masked else None)
-        if self.grad_mult not in (0.0, 1.0):
+        if self.scaled:
             x = GradientScale.apply(x, self.grad_mult)
         return x
