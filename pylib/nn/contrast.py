@@ -129,8 +129,9 @@ class Contrast(nn.Module):
     """The contrastive term of FHVAE, by name.
 
     supcon acts on z2 means; supcon_utterance on their means over an utterance's segments in the
-    batch; supcon_table on the table rows in the batch; ge2e on z2 means and their speakers'
-    centroids; nca is supcon with FHVAE's squared distance; triplet is semi-hard, by cosine.
+    batch; supcon_table on the table rows in the batch, not on all of the table: a batch knows the
+    speakers of its own rows only; ge2e on z2 means and their speakers' centroids; nca is supcon
+    with FHVAE's squared distance; triplet is semi-hard, by cosine.
 
     Args:
         kind: one of the above, or none.
