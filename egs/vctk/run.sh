@@ -70,7 +70,6 @@ shared=(--ngpu "$ngpu" --nproc "$nproc" --num-nodes "$num_nodes")
 if [ -n "$train_set" ]; then
   stage 2 data --in "$train_set" "$unseen_set" --out "$data/unseen/trials" -- \
     local/prepare_sets.sh "${array[@]}" --chunk "$chunk" "$train_set" "$unseen_set" "$data"
-  check_sets
 else
   if [ -z "$corpus_dir" ]; then
     # the built-in corpus, or the download of VCTK
@@ -83,10 +82,10 @@ else
   stage 2 data --in "$corpus" --out "$data/sets.json" -- local/prepare_data.sh "${array[@]}" --mic "$mic" \
     --unseen "$unseen" --sources "$pair_speakers" --targets "$pair_speakers" --utterances "$pair_utterances" \
     --references "$references" "$corpus" "$data"
-  check_sets
-  if [[ " ${sets[*]} " = *" parallel_unseen "* ]]; then
-    stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
-  fi
+fi
+check_sets
+if [[ " ${sets[*]} " = *" parallel_unseen "* ]]; then
+  stage 2 data --in "$data/sets.json" --out "$data/natural/wav.scp" -- local/conversion_sets.sh "$data"
 fi
 if [ -n "$ssl" ]; then
   stem=hidden$ssl_layer
@@ -104,6 +103,10 @@ else
 fi
 stage 3 feats --in "$data/train/$stem.scp" --out "$data/train/${stem}_cmvn.json" -- \
   steps/compute_cmvn.sh --feats "$stem" "$data/train"
+if [ ${#aligned[@]} -gt 0 ]; then
+  stage 3 feats --in "$data"/{train,unseen}/{wav.scp,text} --out "${aligned[@]}" -- \
+    local/align_content.sh "${array[@]}" "$data/train" "$data/unseen" "$exp/align"
+fi
 
 judge=$exp/recogniser_$stem base=$exp/baselines models=()
 if [ "$text" = true ]; then
@@ -122,11 +125,7 @@ for system in $systems; do
     --out "$model/checkpoint_best.pt" -- "${train[@]}" --ngpu $((ngpu > 0)) --seed "$seed" \
     --config "$(fhvae_config "$system")" --system-name "$system" \
     --set "segments.features=$stem$fill $set_train" "$data/train" "$data/dev" "$model"
-  ins=() outs=() places=()
-  for name in "${sets[@]}"; do
-    [ "$name" != parallel_unseen ] || continue
-    ins+=("$data/$name/$stem.scp") outs+=("$latents/$name") places+=("$data/$name" "$latents/$name")
-  done
+  of_latents "$latents"
   # sequence vectors, and content features of every frame
   stage 6 latents --in "$model/checkpoint_best.pt" "${ins[@]}" --out "${outs[@]}" -- \
     steps/dump_latents.sh "${array[@]}" --hop "$latent_hop" "$model/checkpoint_best.pt" "${places[@]}"
@@ -156,7 +155,8 @@ for system in $systems; do
     "$model/quality_phones"
 done
 if [ "$phones" = true ]; then
-  stage 8 content --in "$data/train/$stem.scp" "$data/unseen/$stem.scp" --out "$base/quality_phones_f.json" -- \
+  stage 8 content --in "$data"/{train,unseen}/"$stem.scp" ${aligned[@]+"${aligned[@]}"} \
+    --out "$base/quality_phones_f.json" -- \
     local/probe_content.sh --cmd "$decode_cmd" --feats "$stem" "$data/train" "$data/unseen" "$data/by_gender" \
     "$base/quality_phones"
 fi

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from pylib.corpus.mini.vctk import build_vctk
+from pylib.corpus.mini.vctk_config import VCTK_SIZES
+from pylib.corpus.tables import read_table
+from pylib.units.phones import read_phones
 from tests.egs.vctk_trees import LOCAL, VctkTree, prepare
 
 ROOT = LOCAL.parents[2]
@@ -110,6 +115,15 @@ def test_no_transcripts_are_met_before_a_recogniser_is_trained(tmp_path: Path) -
     assert "sets=train dev test unseen phones" in told
 
 
+def test_the_gap_between_genders_needs_both(tmp_path: Path) -> None:
+    """Said before the trainings; the rest is measured."""
+    tree = VctkTree(tmp_path / "VCTK-Corpus-0.92")
+    for spk in (*SEEN, *UNSEEN):
+        tree.speaker(spk, "F")
+    told = check(prepared(tree), set_train=SMALL)
+    assert "the gap from men to women are not measured" in told and "phones=false" in told
+
+
 def test_speakers_of_few_utterances_leave_no_dev_set(tmp_path: Path) -> None:
     tree = VctkTree(tmp_path / "VCTK-Corpus-0.92")
     for spk in (*SEEN, *UNSEEN):
@@ -132,3 +146,25 @@ def test_conversions_need_no_genders(tree: VctkTree) -> None:
     assert not (data / "unseen" / "spk2gender").exists()
     subprocess.run(["bash", str(LOCAL / "conversion_sets.sh"), str(data)], check=True)
     assert (data / "parallel_unseen" / "wav.scp").read_text("utf-8").count("\n") == 9
+
+
+@pytest.mark.slow
+def test_phone_times_are_made_of_text_and_speech(tmp_path: Path) -> None:
+    """By name they are CMUdict's, so only how much of an utterance they cover can be compared."""
+    config = dataclasses.replace(
+        VCTK_SIZES["smoke"], speakers=4, utterances=8, parallel=2, voices=4
+    )
+    build_vctk(tmp_path / "corpus", config, jobs=1)
+    prepare(tmp_path / "corpus", tmp_path / "data")
+    sets = [tmp_path / "data" / name for name in ("train", "unseen")]
+    for path in sets:
+        (path / "phones.ctm").unlink()
+    words = ["--nj", "1", *map(str, sets), str(tmp_path / "arks")]
+    subprocess.run(["bash", str(LOCAL / "align_content.sh"), *words], check=True)
+    for path in sets:
+        times = read_phones(path / "phones.ctm")
+        lasts = read_table(path / "utt2dur", fields=2)
+        assert times.keys() == lasts.keys()
+        for utt, phones in times.items():
+            assert abs(phones.ends[-1] - float(lasts[utt])) < 0.1
+            assert len(phones.names) >= 5 and set(phones.names) - {"SIL"}

@@ -231,3 +231,30 @@ def test_large_is_as_wide_as_its_features(feats: str, tmp_path: Path) -> None:
             system = build_system(config)
         sizes = {name: item.numel() for name, item in system.named_parameters()}
         assert sum(sizes.values()) - sizes["table"] == 1_436_176
+
+
+def test_phone_times_of_the_real_corpus_are_made_and_read(tmp_path: Path) -> None:
+    """It comes without them: else neither the probe nor the gap from men to women is measured."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "made").mkdir()
+    words = ("--preset", "mini", "--systems", "fhvae", "--methods", "", "--recognise", "")
+    calls = stages(tmp_path / "real", *words, "--corpus-dir", "/data/VCTK-Corpus-0.92")
+    data = f"{tmp_path}/real/exp/data"
+    align = calls["data/unseen/phones.ctm"]
+    assert align["command"][0].endswith("local/align_content.sh")
+    times = {f"{data}/train/phones.ctm", f"{data}/unseen/phones.ctm"}
+    assert times <= set(align["out"])
+    latents = next(call for call in calls.values() if call["name"] == ["latents"])
+    assert times <= set(latents["in"])  # copies of the sets, with their phone times
+    assert times <= set(calls["baselines/quality_phones_f.json"]["in"])
+    assert "fhvae_s1/quality_phones_f.json" in calls
+    built_in = stages(tmp_path / "made", *words)
+    assert "data/unseen/phones.ctm" not in built_in  # it tells them itself
+    assert "fhvae_s1/quality_phones_f.json" in built_in
+
+
+def test_features_of_a_checkpoint_are_measured_for_speakers(tmp_path: Path) -> None:
+    """Identification of seen speakers needs no text, only a test set."""
+    calls = stages(tmp_path, "--preset", "mini", "--ssl", "a.pt", "--systems", "fhvae")
+    assert "fhvae_s1/quality_sid.json" in calls and "fhvae_s1/quality_sv_svector.json" in calls
+    assert not any("ctc_" in name or "convert" in name for name in calls)

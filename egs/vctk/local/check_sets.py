@@ -1,7 +1,7 @@
 """Refuse data directories on which something later could only fail (choices.sh of the recipe).
 
-Prints the sets that are there, what is known of them (`genders`), and `utterances=N speakers=N`:
-how many of them a training can draw from.
+Prints the sets that are there, what is known of them (`timed`, `genders`), and how many utterances
+and speakers a training can draw from: `utterances=N speakers=N`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ def _notice(summary: dict[str, Any], about: str) -> str:
     return told[0] if told else f"no {about}"
 
 
-def check_vctk(data: Path, conversions: bool, words: bool) -> None:
+def check_vctk(data: Path, conversions: bool, words: bool) -> bool:
     """Refuse sets of prepare_data.sh that lack what a run needs.
 
     Args:
         data: holds the sets and sets.json.
         conversions: whether voices will be converted.
         words: whether recognisers will be trained.
+
+    Returns:
+        Whether the corpus tells when each phone is said, as the built-in one does.
 
     Raises:
         UserError: no dev set, transcripts, trials or pairs.
@@ -58,6 +61,7 @@ def check_vctk(data: Path, conversions: bool, words: bool) -> None:
             f"024, which all speakers read, by two unseen speakers or more: {more}, or "
             "leave conversions out with --methods ''"
         )
+    return bool(summary["builtin"])
 
 
 def genders(data: Path) -> bool:
@@ -76,11 +80,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--words", action="store_true", help="recognisers will be trained")
     parser.add_argument("data", type=Path)
     args = parser.parse_args(argv)
+    timed = False
     if (args.data / "sets.json").is_file():
-        check_vctk(args.data, args.conversions, args.words)
+        timed = check_vctk(args.data, args.conversions, args.words)
     found = [name for name in ("train", "dev", "test", "unseen") if (args.data / name).is_dir()]
     if (args.data / "parallel" / "pairs").is_file():
         found.append("parallel_unseen")
+    if timed:
+        found.append("timed")
     if genders(args.data):
         found.append("genders")
     utt2spk = read_table(args.data / "train" / "utt2spk", fields=2)

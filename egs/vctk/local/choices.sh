@@ -133,18 +133,32 @@ _check_processes() {
       "update (optim.micro_batches of conf/ctc_$preset.toml): a number that divides $micro; FHVAE takes one anyway"
 }
 
-# choose_sets: the corpus, and what can be measured on it.
+# choose_sets: the corpus, and what can be measured on it; aligned = phone times that are made where a
+# corpus has none.
 choose_sets() {
   corpus=${corpus_dir:-$data/local/corpus} corpus_name=VCTK trials=$data/unseen/trials
-  sets=(train dev test unseen parallel_unseen) text=true phones=false fill=''
-  [ -n "$corpus_dir" ] || corpus_name="built-in $corpus_size" phones=true
+  sets=(train dev test unseen parallel_unseen) text=true phones=true fill='' aligned=()
+  [ -n "$corpus_dir" ] || corpus_name="built-in $corpus_size"
   [ -z "$train_set" ] || sets=(train dev unseen) text=false phones=false corpus_name="$train_set, $unseen_set"
   [ -z "$ssl" ] || text=false
   [ "$text" = true ] || methods='' recognise=''
+  [ -z "$corpus_dir" ] || [ "$text" = true ] || phones=false
+  [ -z "$corpus_dir" ] || [ "$phones" = false ] || aligned=("$data"/{unseen,train}/phones.ctm)
+}
+
+# of_latents <directory>: like of_sets, for latents in copies of the sets, which have their phone times.
+of_latents() {
+  local name
+  ins=(${aligned[@]+"${aligned[@]}"}) outs=() places=()
+  for name in "${sets[@]}"; do
+    [ "$name" != parallel_unseen ] || continue
+    ins+=("$data/$name/$stem.scp") outs+=("$1/$name") places+=("$data/$name" "$1/$name")
+  done
 }
 
 # check_sets: refuses sets on which what follows could only fail, before anything is trained. Takes out of
-# sets what a part of a corpus does not have; fill = the setting of passes where it has few utterances.
+# sets, and out of phones and aligned, what a part of a corpus does not have; fill = the setting of passes
+# where there are few utterances.
 check_sets() {
   local have name utterances speakers there=() words=()
   [ "$dry_run" = false ] && [ "$status" = false ] && [ -f "$data/train/utt2spk" ] || return 0
@@ -158,6 +172,12 @@ check_sets() {
   sets=("${there[@]}")
   [[ $have =~ utterances=([0-9]+)\ speakers=([0-9]+) ]]
   utterances=${BASH_REMATCH[1]} speakers=${BASH_REMATCH[2]}
+  [[ $have != *" timed "* ]] || aligned=()
+  if [ "$phones" = true ] && [[ $have != *" genders "* ]]; then
+    phones=false aligned=()
+    log "the phone probe and the gap from men to women are not measured: $data/train/spk2gender and" \
+      "$data/unseen/spk2gender do not tell of men to fit on, men and women to judge"
+  fi
   _check_passes "$utterances"
   _check_batches "$speakers"
 }
