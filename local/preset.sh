@@ -14,6 +14,7 @@ cd "$(dirname "${BASH_SOURCE[1]}")" || exit 1
 [ ! -f "conf/preset_$preset.conf" ] || set -- --config "conf/preset_$preset.conf" "$@"
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 . "$TRIVIUM_ROOT/local/lib.sh"
+. "$TRIVIUM_ROOT/local/configurations.sh"
 [ $# -eq 0 ] || usage_error "${0##*/} takes no argument: $*"
 [ -f "conf/preset_$preset.conf" ] || usage_error "no preset $preset: $(cd conf && echo preset_*.conf)"
 # shellcheck disable=SC2154 # every recipe has exp and data

@@ -24,7 +24,6 @@ keep_feats=true  # keep the features when the labels are made; they take 3 kB a 
 # end of options
 . "$TRIVIUM_ROOT/local/parse_options.sh"
 [ $# -ge 3 ] || usage
-case $keep_feats in true | false) ;; *) usage_error "--keep-feats $keep_feats: true or false" ;; esac
 [ -n "$suffix" ] || usage_error "--suffix must not be empty: it names the copies"
 
 checkpoint=$1 kmeans=$2

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pylib.bin.entry import run
 from pylib.bin.feature_args import add_parts, add_places, pairs, parts
@@ -27,8 +25,7 @@ def main(argv: list[str]) -> int:
     add_parts(parser)
     args = parser.parse_args(argv)
 
-    from pylib.corpus.atomic import require_free_space
-    from pylib.corpus.derived import Derived, input_bytes, shard_slice
+    from pylib.corpus.derived import Derived, input_bytes
     from pylib.corpus.progress import Progress
     from pylib.features.making import log_made
     from pylib.training.av_extract import open_extractor
@@ -41,12 +38,10 @@ def main(argv: list[str]) -> int:
         else:
             extractor = extractor.over(data)
         stem = args.name or extractor.stem(args.layer)
-        meta = extractor.meta(args.layer)
         inputs = input_bytes(data / name for name in extractor.tables)
-        derived = Derived(data, stem, ark_dir, meta, tuple(inputs), jobs)
+        derived = Derived(data, stem, ark_dir, extractor.meta(args.layer), tuple(inputs), jobs)
         if index:
-            part = shard_slice(extractor.utts, index, jobs)
-            require_free_space(ark_dir, _bytes(data, part, meta))
+            derived.require_space(index, extractor.utts)
             progress = Progress(f"{stem} of {data}, shard {index}/{jobs}")
             read = partial(extractor.read, layer=args.layer)
             derived.write_shard(index, extractor.utts, read, progress=progress)
@@ -54,16 +49,6 @@ def main(argv: list[str]) -> int:
             frames = sum(derived.commit(extractor.utts).values())
             print(log_made(stem, data, frames, extractor.rate))
     return 0
-
-
-def _bytes(data: Path, utts: Sequence[str], meta: Mapping[str, Any]) -> int:
-    """Of the arks of `utts`, as far as their durations are known."""
-    from pylib.corpus.datadir import DataDir
-
-    if not (data / "utt2dur").is_file():
-        return 0
-    seconds = DataDir.load(data).utt2dur
-    return int(sum(seconds.get(utt, 0.0) for utt in utts) * meta["rate"] * meta["dim"] * 4)
 
 
 if __name__ == "__main__":

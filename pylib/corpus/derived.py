@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from pylib.corpus.ark import ArkWriter, concat_scps, read_scp
 from pylib.corpus.arkformat import Array
-from pylib.corpus.atomic import write_json, write_text
+from pylib.corpus.atomic import require_free_space, write_json, write_text
 from pylib.corpus.errors import UserError
 from pylib.corpus.jsonfile import read_object
 from pylib.corpus.tables import names_some, read_numbers, write_table
@@ -119,6 +119,21 @@ class Derived:
     def scp(self) -> Path:
         """The joined scp in the data directory."""
         return self.data / f"{self.stem}.scp"
+
+    def require_space(self, index: int, utts: Sequence[str]) -> None:
+        """Refuse to begin shard `index` (from 1) of `utts` where its float32 arks would not fit.
+
+        As far as durations are known (utt2dur), by the `rate` and `dim` of `meta`.
+
+        Raises:
+            UserError: too little free space.
+        """
+        path = self.data / "utt2dur"
+        if path.is_file():
+            known = read_numbers(path, float)
+            seconds = sum(known.get(utt, 0.0) for utt in shard_slice(utts, index, self.jobs))
+            need = seconds * self.meta["rate"] * self.meta["dim"] * 4
+            require_free_space(self.ark_dir, int(need))
 
     def write_shard(
         self,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pylib.corpus.atomic import require_free_space, write_text
+from pylib.corpus.atomic import write_text
 from pylib.corpus.datadir import DataDir, format_seconds
-from pylib.corpus.derived import Derived, input_bytes, shard_slice
+from pylib.corpus.derived import Derived, input_bytes
 from pylib.corpus.errors import UserError
 from pylib.corpus.progress import Progress
 from pylib.corpus.tables import write_table
@@ -82,14 +82,10 @@ class FeatureStage:
                 free space. Nothing is left of the shard then.
         """
         data = DataDir.load(self.data)
-        part = shard_slice(data.utts, index, self.jobs)
-        if (self.data / "utt2dur").is_file():
-            seconds = sum(data.utt2dur[utt] for utt in part)
-            require_free_space(
-                self.ark_dir, int(seconds * self.config.frame_rate * self.config.dim * 4)
-            )
+        derived = self.derived()
+        derived.require_space(index, data.utts)
         progress = Progress(f"{self.config.kind} of {self.data}, shard {index}/{self.jobs}")
-        return self.derived().write_shard(
+        return derived.write_shard(
             index, data.utts, self._maker(data), compression=self.compression, progress=progress
         )
 

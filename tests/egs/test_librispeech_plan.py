@@ -109,6 +109,11 @@ def test_each_system_is_tuned_as_it_was_published() -> None:
     assert trainings(text)["finetune_hubert_it2_10h_s1"][0] == rows["mt4ssl"]
 
 
+def test_options_that_would_be_ignored_are_refused() -> None:
+    assert "--tuning wavlm: mt4ssl" in plan("--tuning", "wavlm", "--dry-run", code=2)
+    assert "--download true: give" in plan("--download", "true", "--dry-run", code=2)
+
+
 def test_base_without_a_corpus_is_refused() -> None:
     told = plan("--preset", "base", code=2)
     assert "--corpus-dir" in told and "Traceback" not in told

@@ -30,9 +30,9 @@ DECODERS = {"base": (6, 768, 3072, 4), "large": (9, 1024, 4096, 8)}
 
 
 def chosen(*words: str) -> str:
-    """What local/choices.sh's function of this name answers, run in the recipe's directory."""
+    """What the function of local/configurations.sh answers in the recipe's directory."""
     done = subprocess.run(
-        ["bash", "-c", '. local/choices.sh && chosen "$@"', "chosen", *words],
+        ["bash", "-c", '. ../../local/configurations.sh && chosen "$@"', "chosen", *words],
         cwd=RECIPE, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()

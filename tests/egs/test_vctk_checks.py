@@ -46,6 +46,7 @@ def check(data: Path, code: int = 0, **options: str) -> str:
 . {ROOT}/path.sh
 . {ROOT}/local/lib.sh
 cd {ROOT}/egs/vctk
+. ../../local/configurations.sh
 . local/choices.sh
 sets=(train dev test unseen parallel_unseen) fill=''
 check_sets

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pylib.bin import dump_feats
-from pylib.corpus import atomic
+from pylib.corpus import derived
 from pylib.corpus.errors import UserError
 from pylib.features.reader import FeatureReader
 from pylib.training import checkpoint
@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_before_the_first_ark(
     data = make_set(tmp_path, "one", [2.0, 3.0], 1)
     path = tiny(tmp_path / "exp", "fbank")
     wanted = []
-    monkeypatch.setattr(atomic, "require_free_space", lambda place, need: wanted.append(need))
+    monkeypatch.setattr(derived, "require_free_space", lambda place, need: wanted.append(need))
     assert dump_feats.main(["--layer", "1", str(path), str(data), str(tmp_path / "arks")]) == 0
     reader = FeatureReader(data, "hidden1")
     written = sum(reader.read(utt).nbytes for utt in reader.utts)

@@ -67,8 +67,7 @@ _check_kinds() {
     ((micro % kinds == 0)) ||
       usage_error "--set-pretrain optim.micro_batches=$micro: $kinds kinds of data take turns: a multiple of $kinds"
   else
-    micro=$("$TRIVIUM_PYTHON" -S -c 'import pathlib, sys; from pylib.training.config_file import read_flat
-print(read_flat(pathlib.Path(sys.argv[1]))[0]["optim.micro_batches"])' "$(chosen "vatlm_$preset" "${vox:+vox}")")
+    micro=$(setting optim.micro_batches "$(chosen "vatlm_$preset" "${vox:+vox}")")
     if [[ $preset = base || $preset = large ]] || ((micro % kinds)); then
       micro=$((micro * kinds / 4))
       turns=" optim.micro_batches=$micro"
@@ -108,15 +107,4 @@ nth() {
   local -a words
   read -ra words <<<"$2"
   echo "${words[$(($1 < ${#words[@]} ? $1 : ${#words[@]})) - 1]}"
-}
-
-# chosen <name> <part>...: conf/<name>.toml, or the file whose name goes on with those of the parts,
-# in this order, with which there is one: seq2seq_base, v, 433h -> conf/seq2seq_base_v_433h.toml,
-# but seq2seq_base, av, 433h -> conf/seq2seq_base_433h.toml.
-chosen() {
-  local file=conf/$1 part
-  for part in "${@:2}"; do
-    [ -z "$part" ] || [ ! -f "${file}_$part.toml" ] || file+=_$part
-  done
-  echo "$file.toml"
 }

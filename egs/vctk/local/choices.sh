@@ -3,16 +3,6 @@
 # shellcheck disable=SC2034,SC2154 # the options are run.sh's, and so is the use of what is set here
 set -euo pipefail
 
-# setting <key> <file>...: what the last of the configurations that has it says, else nothing.
-setting() {
-  "$TRIVIUM_PYTHON" -S -c 'import pathlib, sys
-from pylib.training.config_file import read_flat
-values = {}
-for path in sys.argv[2:]:
-    values |= read_flat(pathlib.Path(path))[0]
-print(values.get(sys.argv[1], ""))' "$@"
-}
-
 # fhvae_config <system>: its configurations; a later one overrides. A contrastive system of a published
 # size has batches of its own, and a warm-up.
 fhvae_config() {
